@@ -1,0 +1,1 @@
+//! Model packs: detect faces, align, embed, judge quality, hash the photo.

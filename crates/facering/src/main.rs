@@ -1,0 +1,2 @@
+//! facering: finds networks of fake accounts by the faces they share.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Downloads pictures from untrusted hosts and decodes them under limits.

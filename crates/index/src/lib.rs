@@ -1,0 +1,1 @@
+//! The face index: FAISS segments, training, search with exact re-ranking.

@@ -1,0 +1,1 @@
+//! ONNX Runtime: found, loaded, execution providers, sessions.

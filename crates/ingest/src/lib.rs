@@ -1,0 +1,1 @@
+//! Sources of profile events: Kafka and Parquet; decoding, dead letters.

@@ -1,0 +1,1 @@
+//! What an analyst reads: HTML, terminal, CSV and JSON, from the tables alone.

@@ -1,0 +1,1 @@
+//! HTTP API, review pages and metrics.

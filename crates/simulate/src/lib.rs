@@ -1,0 +1,1 @@
+//! Labelled synthetic populations and the evaluation of clusters against their truth.

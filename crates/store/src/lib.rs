@@ -1,0 +1,1 @@
+//! The durable state and its one atomic commit.
