@@ -1,1 +1,9 @@
-//! Helpers of the end-to-end tests.
+//! Helpers of the end-to-end tests: the real program, a real broker, a real web server, other readers of Parquet.
+
+pub mod broker;
+pub mod images;
+pub mod pictures;
+pub mod program;
+pub mod python;
+pub mod scenario;
+pub mod shared;

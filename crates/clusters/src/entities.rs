@@ -1,0 +1,174 @@
+//! Copies of one photo become one entity, faces of one person another.
+//!
+//! Invariants:
+//! - Two faces of one photo (or of two copies of it) are never one person.
+//! - A link between two sets of faces or photos that share no neighbour and are more than a pair is taken for chance: single
+//!   links chain, and at tau(N) one query in a hundred meets a stranger.
+//! - Entities are numbered by their smallest member, so they do not depend on the order of links.
+
+use std::collections::HashSet;
+
+use records::tables::LinkKind;
+
+use crate::input::Input;
+use crate::typed::TypedLink;
+use crate::union_find::UnionFind;
+
+/// What each photo and face belongs to.
+#[derive(Debug)]
+pub(crate) struct Entities {
+    /// Photo -> photo entity (the smallest photo among its copies).
+    pub(crate) photo: Vec<u32>,
+    /// Face -> person (the smallest face of that person).
+    pub(crate) person: Vec<u32>,
+    /// Photo entity -> most faces that any of its copies shows.
+    pub(crate) faces: Vec<u16>,
+    /// Photo entity -> whether any copy has a face that may make links.
+    pub(crate) linkable: Vec<bool>,
+}
+
+/// Neighbours of dense nodes, sorted.
+struct Neighbours {
+    starts: Vec<u32>,
+    list: Vec<u32>,
+}
+
+impl Neighbours {
+    fn new(nodes: usize, pairs: impl Iterator<Item = (u32, u32)> + Clone) -> Self {
+        let mut starts = vec![0u32; nodes + 1];
+        for (a, b) in pairs.clone() {
+            starts[a as usize + 1] += 1;
+            starts[b as usize + 1] += 1;
+        }
+        for i in 0..nodes {
+            starts[i + 1] += starts[i];
+        }
+        let mut next = starts.clone();
+        let mut list = vec![0; starts[nodes] as usize];
+        for (a, b) in pairs {
+            list[next[a as usize] as usize] = b;
+            next[a as usize] += 1;
+            list[next[b as usize] as usize] = a;
+            next[b as usize] += 1;
+        }
+        for node in 0..nodes {
+            list[starts[node] as usize..starts[node + 1] as usize].sort_unstable();
+        }
+        Self { starts, list }
+    }
+
+    fn of(&self, node: u32) -> &[u32] {
+        &self.list[self.starts[node as usize] as usize..self.starts[node as usize + 1] as usize]
+    }
+
+    /// Whether a link has company: a common neighbour, or an end that knows nobody else.
+    fn support(&self, a: u32, b: u32) -> bool {
+        let (x, y) = (self.of(a), self.of(b));
+        let alone = |list: &[u32], other: u32| list.iter().all(|n| *n == other);
+        if alone(x, b) || alone(y, a) {
+            return true;
+        }
+        let (mut i, mut j) = (0, 0);
+        while i < x.len() && j < y.len() {
+            match x[i].cmp(&y[j]) {
+                std::cmp::Ordering::Less => i += 1,
+                std::cmp::Ordering::Greater => j += 1,
+                std::cmp::Ordering::Equal => return true,
+            }
+        }
+        false
+    }
+}
+
+/// Groups photos and faces.
+pub(crate) fn entities(input: &Input, links: &[TypedLink]) -> Entities {
+    let faces = &input.faces;
+    let photo_of = |face: u32| faces[face as usize].photo;
+    let copies = links.iter().filter(|l| l.kind == LinkKind::SamePhoto);
+
+    let near_photos =
+        Neighbours::new(input.photos.len(), copies.clone().map(|l| (photo_of(l.a), photo_of(l.b))));
+    let mut photos = UnionFind::new(input.photos.len());
+    let mut people = UnionFind::new(faces.len());
+    for link in copies {
+        // A hash needs no witness; a cosine alone may be two frames of one series, or chance.
+        if link.hashed || near_photos.support(photo_of(link.a), photo_of(link.b)) {
+            photos.union(photo_of(link.a), photo_of(link.b));
+            people.union(link.a, link.b);
+        }
+    }
+    drop(near_photos);
+    let photo = photos.into_roots();
+
+    let mut face_count = vec![0u16; input.photos.len()];
+    let mut linkable = vec![false; input.photos.len()];
+    let mut at = 0;
+    while at < faces.len() {
+        let this = faces[at].photo;
+        let run = faces[at..].iter().take_while(|f| f.photo == this).count();
+        let entity = photo[this as usize] as usize;
+        face_count[entity] = face_count[entity].max(run.min(usize::from(u16::MAX)) as u16);
+        linkable[entity] |= faces[at..at + run].iter().any(|f| f.linkable);
+        at += run;
+    }
+
+    let person = group_people(input, links, &photo, &face_count, people);
+    Entities { photo, person, faces: face_count, linkable }
+}
+
+/// Joins faces of one person, most alike first, never two faces of one photo.
+fn group_people(
+    input: &Input,
+    links: &[TypedLink],
+    photo: &[u32],
+    face_count: &[u16],
+    mut people: UnionFind,
+) -> Vec<u32> {
+    let entity_of = |face: u32| photo[input.faces[face as usize].photo as usize];
+    let all: Vec<(u32, u32)> = links.iter().map(|l| (l.a, l.b)).collect();
+    let near = Neighbours::new(input.faces.len(), all.iter().copied());
+    let mut joining: Vec<&TypedLink> = links
+        .iter()
+        .filter(|l| l.kind == LinkKind::SamePerson && near.support(l.a, l.b))
+        .collect();
+    joining.sort_by(|x, y| y.cosine.total_cmp(&x.cosine).then((x.a, x.b).cmp(&(y.a, y.b))));
+    drop(near);
+
+    // Only photos with several faces can forbid a union, so only they are remembered, per person.
+    let mut crowded: Vec<Option<Box<HashSet<u32>>>> = vec![None; input.faces.len()];
+    for face in 0..input.faces.len() as u32 {
+        let entity = entity_of(face);
+        if face_count[entity as usize] > 1 {
+            crowded[people.find(face) as usize].get_or_insert_with(Box::default).insert(entity);
+        }
+    }
+    for link in joining {
+        let (a, b) = (people.find(link.a), people.find(link.b));
+        if a == b {
+            continue;
+        }
+        let meets = match (&crowded[a as usize], &crowded[b as usize]) {
+            (Some(x), Some(y)) => {
+                let (small, large) = if x.len() < y.len() { (x, y) } else { (y, x) };
+                small.iter().any(|e| large.contains(e))
+            }
+            _ => false,
+        };
+        if meets {
+            continue;
+        }
+        if let Some((kept, absorbed)) = people.union(a, b) {
+            let gone = crowded[absorbed as usize].take();
+            let here = crowded[kept as usize].take();
+            crowded[kept as usize] = match (here, gone) {
+                (Some(x), Some(y)) => {
+                    let (small, mut large) = if x.len() < y.len() { (x, y) } else { (y, x) };
+                    large.extend(small.iter());
+                    Some(large)
+                }
+                (x, y) => x.or(y),
+            };
+        }
+    }
+    people.into_roots()
+}

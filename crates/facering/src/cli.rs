@@ -1,0 +1,267 @@
+//! The command line: what a user may type. Every command takes `--config FILE` and `--set key=value`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  facering demo                                     the whole pipeline on a synthetic network, nothing needed
+  facering check pipelines/stream.toml              every configuration problem at once
+  facering run pipelines/stream.toml --set source.brokers=kafka:9092
+  facering run pipelines/backfill.toml --set source.path=profiles/
+  facering report --html report.html                a page for the analyst, from the newest snapshot
+  facering evaluate --clusters output --truth truth.parquet --json
+
+Every command reads the compiled-in defaults, then --config FILE, then the pipeline file, then variables such as
+FACERING__STATE__PATH, then --set key=value; later ones win. Exit: 0 done, 1 failed, 2 wrong usage or configuration.";
+
+/// Finds networks of fake accounts by the faces they share.
+#[derive(Parser, Debug)]
+#[command(name = "facering", version, after_help = EXAMPLES, max_term_width = 110)]
+pub struct Cli {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Debug, Clone, Default)]
+pub struct Common {
+    /// Read settings from this TOML file (config/default.toml lists all of them)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Set one setting, like --set state.path=/data/facering; may be given many times
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+    /// Print results as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say more in the log: -v debug, -vv trace
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run a pipeline: `stream` until stopped, `backfill` until its input ends, `report` once
+    Run {
+        /// The pipeline file, such as pipelines/stream.toml
+        pipeline: PathBuf,
+    },
+    /// Report every configuration problem at once, start nothing
+    Check {
+        /// The pipeline file
+        pipeline: PathBuf,
+    },
+    /// Run the whole pipeline on a synthetic network, with a broker and a picture server of its own
+    Demo(DemoArgs),
+    /// Train, inspect, measure and tidy up the face index
+    Index {
+        #[command(subcommand)]
+        action: IndexAction,
+    },
+    /// Find the most similar photos of a picture, an account or a face
+    Search(SearchArgs),
+    /// What an analyst reads, from the newest snapshot
+    Report(ReportArgs),
+    /// Write a labelled synthetic population
+    Simulate(SimulateArgs),
+    /// Hold clusters against the truth
+    Evaluate(EvaluateArgs),
+    /// Model packs: what there is, install, verify, measure
+    Models {
+        #[command(subcommand)]
+        action: ModelsAction,
+    },
+    /// Erase an account everywhere and print a receipt
+    Forget {
+        /// The account
+        account: String,
+    },
+    /// Events and photos that were given up
+    Deadletters {
+        #[command(subcommand)]
+        action: DeadlettersAction,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct DemoArgs {
+    /// Accounts to simulate
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(100..=5000))]
+    pub accounts: u32,
+    /// Another seed draws another population
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Folder for clusters/, truth.parquet and report.html; emptied of an earlier demo
+    #[arg(long, default_value = "demo", value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub struct SearchTarget {
+    /// A picture file
+    pub image: Option<PathBuf>,
+    /// Every face of this account
+    #[arg(long, value_name = "ID")]
+    pub account: Option<String>,
+    /// One face, by the id that other searches print
+    #[arg(long, value_name = "ID")]
+    pub face: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct SearchArgs {
+    #[command(flatten)]
+    pub target: SearchTarget,
+    /// Most similar photos to print for each face
+    #[arg(short, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub k: u32,
+    /// Look-alikes below the threshold at which two faces count as one person
+    #[arg(long)]
+    pub clones: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// Write one self-contained page
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Write the clusters as CSV
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Compare with an earlier snapshot: a folder, or its name
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub since: Option<String>,
+    /// Read this snapshot or output folder instead of output.path
+    #[arg(long, value_name = "DIR")]
+    pub clusters: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct SimulateArgs {
+    /// Folder for faces.parquet and truth.parquet, or for pictures and events
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Accounts to simulate
+    #[arg(long, default_value_t = 10_000)]
+    pub accounts: u32,
+    /// Another seed draws another population
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Draw pictures (thousands of accounts) instead of writing embeddings (millions)
+    #[arg(long)]
+    pub images: bool,
+    /// Dimension of the embeddings: 128 or 512
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(16..=2048))]
+    pub dimension: u32,
+    /// Leave out photo_sha256 and photo_pdq, as sources that know only embeddings do
+    #[arg(long)]
+    pub no_hashes: bool,
+    /// Share of accounts that belong to rings, 0 to 0.9
+    #[arg(long)]
+    pub bots: Option<f64>,
+}
+
+#[derive(Args, Debug)]
+pub struct EvaluateArgs {
+    /// A snapshot folder, or an output folder with clusters/LATEST
+    #[arg(long, value_name = "DIR")]
+    pub clusters: PathBuf,
+    /// truth.parquet: account_id, ring_id or null, role
+    #[arg(long, value_name = "FILE")]
+    pub truth: PathBuf,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum IndexAction {
+    /// Train the coarse centroids and product quantizer on the vectors of the state or of a faces file
+    Train {
+        /// A faces Parquet file, or `store`
+        #[arg(long, default_value = "store")]
+        from: String,
+        /// FAISS factory string
+        #[arg(long, default_value = "IVF262144,PQ64")]
+        factory: String,
+        /// ip or l2
+        #[arg(long, default_value = "ip")]
+        metric: String,
+    },
+    /// Vectors, lists, segments, tombstones, bytes
+    Info,
+    /// Measure training, adding, searching and recall on synthetic vectors
+    Bench(IndexBenchArgs),
+    /// Physically remove deleted vectors
+    Compact,
+}
+
+#[derive(Args, Debug)]
+pub struct IndexBenchArgs {
+    /// FAISS factory string
+    #[arg(long, default_value = "IVF1024,PQ64")]
+    pub factory: String,
+    /// Vectors to add
+    #[arg(long, default_value_t = 100_000)]
+    pub vectors: usize,
+    /// Queries to search
+    #[arg(long, default_value_t = 1000)]
+    pub queries: usize,
+    /// Dimension
+    #[arg(long, default_value_t = 512)]
+    pub dim: usize,
+    /// Threads; 0 for all cores
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+    /// Seed of the vectors
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum ModelsAction {
+    /// Packs that are known and whether they are installed
+    List,
+    /// Put a pack's files in place and verify them
+    Install {
+        /// The pack
+        pack: String,
+        /// A folder or zip with the files
+        #[arg(long, value_name = "FOLDER|ZIP")]
+        from: PathBuf,
+        /// Accept the licence that `models list` shows
+        #[arg(long)]
+        accept_license: bool,
+    },
+    /// Check an installed pack's hashes, shapes and that a batch equals singles
+    Verify {
+        /// The pack; models.pack if not given
+        pack: Option<String>,
+    },
+    /// Faces a second by batch size, and where the time goes
+    Bench {
+        /// The pack; models.pack if not given
+        pack: Option<String>,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum DeadlettersAction {
+    /// Count them by reason, or list those of one reason
+    List {
+        /// Only this reason (docs/dead-letters.md)
+        #[arg(long)]
+        reason: Option<String>,
+        /// Most letters to print
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Send the original events to the source topic again; newer pictures are never undone
+    Replay {
+        /// Only this reason
+        #[arg(long)]
+        reason: Option<String>,
+    },
+}

@@ -1,0 +1,140 @@
+//! Every setting of the program. What a stage can be told stands beside the stage; here they are put together.
+//!
+//! Order, later ones win: the defaults, `--config FILE`, the pipeline file, `FACERING__SECTION__KEY`, `--set key=value`.
+
+mod layers;
+mod own;
+
+use std::path::Path;
+
+pub use layers::{Layers, Problem};
+pub use own::{ModelsConfig, OutputConfig, PipelineConfig, PipelineKind};
+
+use crate::cli::Common;
+use crate::outcome::Misconfigured;
+
+/// The settings file that lists everything; a test holds it against the defaults in code.
+#[cfg(test)]
+const DEFAULT_FILE: &str = include_str!("../../../../config/default.toml");
+
+/// Sections, in the order of `config/default.toml`.
+pub const SECTIONS: &[&str] = &[
+    "pipeline", "source", "dead_letters", "fetch", "inference", "models", "embed", "state", "index", "clusters",
+    "output", "serve",
+];
+
+/// All settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What runs.
+    pub pipeline: PipelineConfig,
+    /// Where events come from.
+    pub source: ingest::SourceConfig,
+    /// Where dead letters go.
+    pub dead_letters: ingest::DeadLetterConfig,
+    /// How pictures are fetched.
+    pub fetch: fetch::FetchConfig,
+    /// ONNX Runtime.
+    pub inference: inference::InferenceConfig,
+    /// Which model pack, and where packs lie.
+    pub models: ModelsConfig,
+    /// How faces are found and embedded.
+    pub embed: embed::EmbedConfig,
+    /// The state folder.
+    pub state: store::StoreConfig,
+    /// The face index.
+    pub index: index::IndexConfig,
+    /// The detector.
+    pub clusters: clusters::ClustersConfig,
+    /// Snapshots.
+    pub output: OutputConfig,
+    /// The HTTP service.
+    pub serve: serve::ServeConfig,
+}
+
+impl Settings {
+    /// Reads all layers for a command, with a pipeline file or none.
+    ///
+    /// # Errors
+    /// [`Misconfigured`] holds every problem of every layer.
+    pub fn load(common: &Common, pipeline: Option<&Path>) -> anyhow::Result<Self> {
+        let mut layers = Layers::default();
+        if let Some(file) = &common.config {
+            layers.add_file(file);
+        }
+        if let Some(file) = pipeline {
+            layers.add_file(file);
+        }
+        layers.add_environment(std::env::vars());
+        for set in &common.sets {
+            layers.add_set(set);
+        }
+        Self::from_layers(layers, pipeline.is_some())
+    }
+
+    /// Puts the sections together. Without a pipeline the source is not judged: the command does not read it.
+    pub fn from_layers(mut layers: Layers, with_pipeline: bool) -> anyhow::Result<Self> {
+        let kind = layers.text(&["source", "kind"]).unwrap_or("kafka").to_owned();
+        let source = if kind == "parquet" {
+            ingest::SourceConfig::Parquet(ingest::ParquetConfig::default())
+        } else {
+            ingest::SourceConfig::Kafka(ingest::KafkaConfig::default())
+        };
+        let settings = Self {
+            pipeline: layers.section("pipeline", PipelineConfig::default(), PipelineConfig::problems),
+            source: layers.section("source", source, |s| if with_pipeline { s.problems() } else { Vec::new() }),
+            dead_letters: layers.section("dead_letters", Default::default(), ingest::DeadLetterConfig::problems),
+            fetch: layers.section("fetch", Default::default(), fetch::FetchConfig::problems),
+            inference: layers.section("inference", Default::default(), inference::InferenceConfig::problems),
+            models: layers.section("models", ModelsConfig::default(), ModelsConfig::problems),
+            embed: layers.section("embed", Default::default(), embed::EmbedConfig::problems),
+            state: layers.section("state", Default::default(), store::StoreConfig::problems),
+            index: layers.section("index", Default::default(), index::IndexConfig::problems),
+            clusters: layers.section("clusters", Default::default(), clusters::ClustersConfig::problems),
+            output: layers.section("output", OutputConfig::default(), OutputConfig::problems),
+            serve: layers.section("serve", Default::default(), serve::ServeConfig::problems),
+        };
+        let problems = layers.into_problems(SECTIONS);
+        if problems.is_empty() { Ok(settings) } else { Err(anyhow::Error::new(Misconfigured(problems))) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_file_says_what_the_code_says() {
+        let mut layers = Layers::default();
+        layers.add_text(DEFAULT_FILE, "config/default.toml");
+        let read = Settings::from_layers(layers, true).unwrap();
+        let built_in = Settings::from_layers(Layers::default(), true).unwrap();
+        assert_eq!(format!("{read:#?}"), format!("{built_in:#?}"));
+    }
+
+    #[test]
+    fn pipelines_of_the_repository_are_sound() {
+        for (file, kind) in [("stream", PipelineKind::Stream), ("report", PipelineKind::Report)] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../pipelines/{file}.toml"));
+            let settings = Settings::load(&Common::default(), Some(&path)).unwrap();
+            assert_eq!(settings.pipeline.kind, kind);
+        }
+        let backfill = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines/backfill.toml");
+        let error = Settings::load(&Common::default(), Some(&backfill)).unwrap_err();
+        assert!(error.to_string().contains("source.path"), "a backfill wants to be told what to read: {error}");
+        let common = Common { sets: vec!["source.path=/data".into()], ..Common::default() };
+        assert_eq!(Settings::load(&common, Some(&backfill)).unwrap().pipeline.kind, PipelineKind::Backfill);
+    }
+
+    #[test]
+    fn all_problems_of_all_sections_come_at_once() {
+        let mut layers = Layers::default();
+        layers.add_text("[state]\npaht = 'x'\n[fetch]\ntimeout_ms = 'soon'\n[output]\nkeep = 0", "mine.toml");
+        layers.add_set("nosuch.key=1");
+        let error = Settings::from_layers(layers, true).unwrap_err().to_string();
+        for part in ["state.paht", "fetch.timeout_ms", "output.keep", "nosuch.key"] {
+            assert!(error.contains(part), "{part} is missing in:\n{error}");
+        }
+        assert_eq!(error.lines().count(), 4, "{error}");
+    }
+}

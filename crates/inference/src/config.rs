@@ -1,0 +1,130 @@
+//! Configuration section `inference`.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// What computes a model.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// The processor. Always there.
+    Cpu,
+    /// An NVIDIA GPU by CUDA; needs a GPU build of ONNX Runtime.
+    Cuda,
+    /// An NVIDIA GPU by TensorRT; needs a GPU build of ONNX Runtime.
+    TensorRt,
+}
+
+impl Provider {
+    /// The word that stands in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+            Self::TensorRt => "tensorrt",
+        }
+    }
+
+    /// Whether tensors have to be copied to another device first.
+    pub const fn is_gpu(self) -> bool {
+        !matches!(self, Self::Cpu)
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Where ONNX Runtime is and what it computes on.
+#[derive(Deserialize, Serialize, Clone, Debug, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct InferenceConfig {
+    /// The library `libonnxruntime.so…`, or the folder it lies in. Empty: the environment's `ORT_DYLIB_PATH`, then
+    /// `.deps/onnxruntime/lib` beside the program or above it, then `../lib/facering` beside the program.
+    pub library: PathBuf,
+    /// Execution providers in the order in which they are tried: `cpu`, `cuda`, `tensorrt`.
+    pub providers: Vec<Provider>,
+    /// Refuse to start if the first provider cannot be had, where otherwise the next one is taken with a warning.
+    pub require: bool,
+    /// Number of the GPU, from 0.
+    pub device_id: u32,
+    /// Threads of one model on the processor; 0 takes as many as there are cores.
+    pub intra_threads: usize,
+}
+
+impl Default for InferenceConfig {
+    fn default() -> Self {
+        Self {
+            library: PathBuf::new(),
+            providers: vec![Provider::Cpu],
+            require: false,
+            device_id: 0,
+            intra_threads: 0,
+        }
+    }
+}
+
+impl InferenceConfig {
+    /// Everything wrong with the values, as (key relative to the section, sentence).
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = Vec::new();
+        let mut wrong = |key: &str, sentence: &str| problems.push((key.to_owned(), sentence.to_owned()));
+        if self.providers.is_empty() {
+            wrong("providers", "is empty; name at least one of cpu, cuda, tensorrt");
+        }
+        if self.providers.iter().enumerate().any(|(at, p)| self.providers[..at].contains(p)) {
+            wrong("providers", "names a provider twice; name each of cpu, cuda, tensorrt at most once");
+        }
+        if self.device_id > 255 {
+            wrong("device_id", "is above 255; GPUs are counted from 0");
+        }
+        if self.intra_threads > 1024 {
+            wrong("intra_threads", "is above 1024; allowed are 0 (all cores) to 1024");
+        }
+        if !self.library.as_os_str().is_empty() && !self.library.exists() {
+            wrong("library", "does not exist; name libonnxruntime.so or its folder, or leave it empty");
+        }
+        problems
+    }
+
+    /// Threads to give a session.
+    pub(crate) fn threads(&self) -> usize {
+        match self.intra_threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        assert_eq!(InferenceConfig::default().problems(), vec![]);
+        let wrong = InferenceConfig {
+            library: "/nowhere/libonnxruntime.so".into(),
+            providers: vec![],
+            require: true,
+            device_id: 300,
+            intra_threads: 5000,
+        };
+        let keys: Vec<String> = wrong.problems().into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["providers", "device_id", "intra_threads", "library"]);
+        let twice =
+            InferenceConfig { providers: vec![Provider::Cpu, Provider::Cpu], ..InferenceConfig::default() };
+        assert_eq!(twice.problems().len(), 1);
+    }
+
+    #[test]
+    fn the_providers_words_are_those_of_serde() {
+        for provider in [Provider::Cpu, Provider::Cuda, Provider::TensorRt] {
+            assert_eq!(serde_json::to_string(&provider).unwrap(), format!("\"{provider}\""));
+        }
+    }
+}

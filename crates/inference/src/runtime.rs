@@ -1,0 +1,169 @@
+//! ONNX Runtime, loaded once, and the sessions made from it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ort::environment::Environment;
+use ort::ep::ExecutionProvider;
+use ort::logging::LogLevel;
+use ort::session::builder::SessionBuilder;
+
+use crate::{InferenceConfig, Provider, Session, StartError, library};
+
+struct Loaded {
+    library: PathBuf,
+    environment: Environment,
+}
+
+/// The process's one environment: ONNX Runtime allows no second, and dropping it would end every session.
+static LOADED: Mutex<Option<Loaded>> = Mutex::new(None);
+
+/// ONNX Runtime with the providers it is to use. Cheap to clone.
+#[derive(Clone)]
+pub struct Runtime {
+    environment: Environment,
+    library: PathBuf,
+    config: InferenceConfig,
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime").field("library", &self.library).field("config", &self.config).finish()
+    }
+}
+
+impl Runtime {
+    /// Finds and loads ONNX Runtime, or takes the one this process has loaded.
+    ///
+    /// # Errors
+    /// [`StartError`] if there is no library, it cannot be used, another one is loaded already, or the first provider
+    /// is required and this build does not have it.
+    pub fn start(config: &InferenceConfig) -> Result<Self, StartError> {
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        let (library, environment) = match &*loaded {
+            Some(Loaded { library, environment }) => {
+                let named = !config.library.as_os_str().is_empty();
+                if named
+                    && let asked = library::find(&config.library)?
+                    && asked != *library
+                {
+                    return Err(StartError::OtherLibrary { loaded: library.clone(), asked });
+                }
+                (library.clone(), environment.clone())
+            }
+            None => {
+                let library = library::find(&config.library)?;
+                let environment = load(&library)?;
+                *loaded = Some(Loaded { library: library.clone(), environment: environment.clone() });
+                (library, environment)
+            }
+        };
+        drop(loaded);
+        let runtime = Self { environment, library, config: config.clone() };
+        if let (true, Some(first)) = (config.require, config.providers.first()) {
+            runtime
+                .builder(&[*first])
+                .map_err(|detail| StartError::ProviderMissing { provider: *first, detail })?;
+        }
+        Ok(runtime)
+    }
+
+    /// The library that is loaded.
+    pub fn library(&self) -> &Path {
+        &self.library
+    }
+
+    /// What ONNX Runtime says of its build, version first.
+    pub fn build_info(&self) -> &'static str {
+        ort::info()
+    }
+
+    /// A session for the model in a file.
+    ///
+    /// # Errors
+    /// [`StartError::ModelRefused`] if the file is missing or no model, [`StartError::ProviderMissing`] if the first
+    /// provider is required and cannot run it.
+    pub fn session_from_file(&self, path: &Path) -> Result<Session, StartError> {
+        let name = path.display().to_string();
+        self.session(&name, |builder| builder.commit_from_file(path))
+    }
+
+    /// A session for a model in memory; `name` stands in messages.
+    ///
+    /// # Errors
+    /// As [`Runtime::session_from_file`].
+    pub fn session_from_bytes(&self, name: &str, model: &[u8]) -> Result<Session, StartError> {
+        self.session(name, |builder| builder.commit_from_memory(model))
+    }
+
+    /// Tries all configured providers, then leaves out the first again and again, down to the processor alone.
+    fn session(
+        &self,
+        name: &str,
+        commit: impl Fn(&mut SessionBuilder) -> ort::Result<ort::session::Session>,
+    ) -> Result<Session, StartError> {
+        let refused = |detail: String| StartError::ModelRefused { model: name.to_owned(), detail };
+        let mut providers = self.config.providers.as_slice();
+        loop {
+            let attempt = self
+                .builder(providers)
+                .and_then(|mut builder| commit(&mut builder).map_err(|error| error.to_string()));
+            let provider = providers.first().copied().unwrap_or(Provider::Cpu);
+            let detail = match attempt {
+                Ok(session) => return Ok(Session::new(name, session, provider)),
+                Err(detail) => detail,
+            };
+            match providers {
+                [] | [Provider::Cpu, ..] => return Err(refused(detail)),
+                _ if self.config.require => {
+                    return Err(StartError::ProviderMissing { provider, detail });
+                }
+                [_, rest @ ..] => {
+                    tracing::warn!(model = name, %provider, %detail, "execution provider left out");
+                    providers = rest;
+                }
+            }
+        }
+    }
+
+    fn builder(&self, providers: &[Provider]) -> Result<SessionBuilder, String> {
+        let plain = |error: ort::Error<SessionBuilder>| error.to_string();
+        let mut builder = ort::session::Session::builder(&self.environment)
+            .map_err(|error| error.to_string())?
+            .with_intra_threads(self.config.threads())
+            .map_err(plain)?
+            .with_intra_op_spinning(false)
+            .map_err(plain)?
+            .with_inter_op_spinning(false)
+            .map_err(plain)?;
+        let device = i32::try_from(self.config.device_id).unwrap_or(0);
+        for provider in providers {
+            let registered = match provider {
+                Provider::Cpu => ort::ep::CPU::default().register(&mut builder),
+                Provider::Cuda => ort::ep::CUDA::default().with_device_id(device).register(&mut builder),
+                Provider::TensorRt => {
+                    ort::ep::TensorRT::default().with_device_id(device).register(&mut builder)
+                }
+            };
+            registered.map_err(|error| error.to_string())?;
+        }
+        Ok(builder)
+    }
+}
+
+fn load(library: &Path) -> Result<Environment, StartError> {
+    let refused = |detail: String| StartError::LibraryRefused { detail };
+    let environment = ort::init_from(library)
+        .map_err(|error| refused(error.to_string()))?
+        .with_name("facering")
+        .with_telemetry(false)
+        .with_logger(Arc::new(|level, _category, _id, _location, message| match level {
+            LogLevel::Fatal | LogLevel::Error => tracing::error!(target: "onnxruntime", "{message}"),
+            LogLevel::Warning => tracing::warn!(target: "onnxruntime", "{message}"),
+            LogLevel::Info | LogLevel::Verbose => {}
+        }))
+        .build()
+        .map_err(|error| refused(error.to_string()))?;
+    environment.set_log_level(LogLevel::Warning);
+    Ok(environment)
+}

@@ -1,0 +1,190 @@
+//! The poll loop.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::{Offset, TopicPartitionList};
+use records::{PartitionId, Position};
+use tokio::sync::watch;
+
+use super::batcher::{Batcher, Limits};
+use super::client::{self, Client};
+use super::rebalance::{Delivery, Rebalancer, Shared};
+use crate::source::{Control, Sender};
+use crate::{KafkaConfig, Positions, Record, SourceError, decode};
+
+/// Longest time between two looks at the stop signal.
+const TICK: Duration = Duration::from_millis(50);
+
+/// A consumer that has joined its group and is ready to be polled.
+pub(crate) struct Reader {
+    config: KafkaConfig,
+    consumer: Client,
+    context: Arc<Rebalancer>,
+    control: Arc<Control>,
+    paused: bool,
+}
+
+impl Reader {
+    /// Connects, checks the topic and subscribes.
+    ///
+    /// # Errors
+    /// See [`client::check_topic`].
+    pub(crate) fn open(
+        config: &KafkaConfig,
+        positions: Arc<dyn Positions>,
+        sender: Sender,
+        control: Arc<Control>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Self, SourceError> {
+        let limits = Limits {
+            events: config.batch_events,
+            photos: config.batch_photos,
+            bytes: config.batch_bytes,
+            wait: Duration::from_millis(config.batch_wait_ms),
+        };
+        let shared = Shared {
+            batcher: Batcher::new(limits),
+            outbox: Default::default(),
+            sender: Some(sender),
+            fatal: None,
+        };
+        let context = Rebalancer::new(config, positions, Arc::clone(&control), stop.clone(), shared);
+        let consumer = client::consumer(config, context)?;
+        client::check_topic(&consumer, config, &stop)?;
+        consumer.subscribe(&[&config.topic]).map_err(|e| SourceError::Client { detail: e.to_string() })?;
+        let context = client::context(&consumer);
+        Ok(Self { config: config.clone(), consumer, context, control, paused: false })
+    }
+
+    /// Polls until stopped or closed, then stays in the group until closed, so that a last commit still counts.
+    pub(crate) fn run(mut self) {
+        let ended = self.read();
+        {
+            let mut shared = self.context.shared();
+            shared.outbox.clear();
+            let sender = shared.sender.take();
+            drop(shared);
+            if let (Some(sender), Err(error)) = (sender, ended) {
+                tracing::error!(%error, "the source stops");
+                // Waits for room: an error must not be lost. Fails only if nobody listens any more.
+                let _ = sender.blocking_send(Err(error));
+            }
+        }
+        while !self.control.is_closing() {
+            self.commit(CommitMode::Async);
+            // Keeps the membership alive; records that come are left for the next reader.
+            let _ = self.consumer.poll(TICK);
+        }
+        self.commit(CommitMode::Sync);
+    }
+
+    fn read(&mut self) -> Result<(), SourceError> {
+        while !self.context.is_over() {
+            self.commit(CommitMode::Async);
+            let wait = self.context.shared().batcher.due_in(Instant::now()).unwrap_or(TICK).min(TICK);
+            // Cloned so that the message does not borrow the reader.
+            let context = Arc::clone(&self.context);
+            match self.consumer.poll(wait) {
+                Some(Ok(message)) => take(&context, &message, self.config.max_message_bytes)?,
+                Some(Err(error)) => match client::fatal(&error, &self.config) {
+                    Some(fatal) => return Err(fatal),
+                    None => self.context.complain(&error.to_string()),
+                },
+                None => {}
+            }
+            let delivery = {
+                let mut shared = self.context.shared();
+                if let Some(error) = shared.fatal.take() {
+                    return Err(error);
+                }
+                if shared.outbox.is_empty() && shared.batcher.is_due(Instant::now()) {
+                    shared.close_batch();
+                }
+                match shared.deliver() {
+                    Delivery::Done if shared.batcher.is_full() => Delivery::Full,
+                    delivery => delivery,
+                }
+            };
+            match delivery {
+                Delivery::Closed => return Ok(()),
+                Delivery::Full => self.pause(),
+                Delivery::Done => self.resume(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Pauses everything assigned. Repeated while the channel stays full, since a rebalance may have brought more.
+    fn pause(&mut self) {
+        let list = self.list();
+        if list.count() > 0 && self.consumer.pause(&list).is_ok() && !self.paused {
+            metrics::counter!("facering_ingest_pauses_total").increment(1);
+            self.paused = true;
+        }
+    }
+
+    fn resume(&mut self) {
+        if self.paused && self.consumer.resume(&self.list()).is_ok() {
+            self.paused = false;
+        }
+    }
+
+    fn list(&self) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for (number, _) in self.context.shared().batcher.assigned() {
+            list.add_partition(&self.config.topic, number);
+        }
+        list
+    }
+
+    /// Tells Kafka the newest positions of the partitions that are ours, if there are any.
+    fn commit(&self, mode: CommitMode) {
+        let Some(checkpoint) = self.control.take_commit() else { return };
+        let mut list = TopicPartitionList::new();
+        for (number, partition) in self.context.shared().batcher.assigned() {
+            let Some(Position(position)) = checkpoint.position(partition) else { continue };
+            let offset = Offset::Offset(i64::try_from(position).unwrap_or(i64::MAX));
+            if let Err(error) = list.add_partition_offset(&self.config.topic, number, offset) {
+                tracing::debug!(%error, "a position cannot be committed to kafka");
+            }
+        }
+        if list.count() > 0
+            && let Err(error) = self.consumer.commit(&list, mode)
+        {
+            tracing::debug!(%error, "kafka did not take a commit");
+        }
+    }
+}
+
+/// Decodes a message into the batch.
+fn take(context: &Rebalancer, message: &BorrowedMessage<'_>, max_bytes: usize) -> Result<(), SourceError> {
+    let (number, Ok(offset)) = (message.partition(), u64::try_from(message.offset())) else { return Ok(()) };
+    let mut shared = context.shared();
+    let Some(partition) = shared.batcher.partition(number).cloned() else { return Ok(()) };
+    let decoded = decode(record(message, partition, offset), max_bytes);
+    let outcome = if decoded.is_ok() { "event" } else { "dead" };
+    metrics::counter!("facering_ingest_records_total", "outcome" => outcome).increment(1);
+    let size = message.payload_len() + message.key_len();
+    shared.batcher.push(number, offset, size, decoded, Instant::now())
+}
+
+fn record(message: &BorrowedMessage<'_>, partition: PartitionId, offset: u64) -> Record {
+    let headers = message.headers().map_or_else(Vec::new, |headers| {
+        let header = |h: rdkafka::message::Header<'_, &[u8]>| {
+            (h.key.to_owned(), h.value.map_or_else(Bytes::new, Bytes::copy_from_slice))
+        };
+        headers.iter().map(header).collect()
+    });
+    Record {
+        partition,
+        position: Position(offset),
+        key: message.key().map(Bytes::copy_from_slice),
+        payload: message.payload().map(Bytes::copy_from_slice),
+        headers,
+        timestamp_ms: message.timestamp().to_millis(),
+    }
+}

@@ -1,0 +1,175 @@
+//! What the pipeline sees of a source, whichever it is.
+//!
+//! Invariants:
+//! - A source reads on a thread of its own and hands messages through a bounded channel, in order.
+//! - After [`SourceMessage::Revoked`] nothing of those partitions is read or handed on until the message was dropped,
+//!   so that the state's position is settled before it is asked for again.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use records::{Batch, Checkpoint, PartitionId, Position, ProfileEvent};
+use tokio::sync::{mpsc, watch};
+
+use crate::{SourceConfig, SourceError, kafka, parquet};
+
+/// What a source needs of the state: how far a partition was processed. Asked at every (re)assignment.
+pub trait Positions: Send + Sync {
+    /// The next place to read; `None` if the partition was never read.
+    fn position(&self, partition: &PartitionId) -> Option<Position>;
+}
+
+impl<F: Fn(&PartitionId) -> Option<Position> + Send + Sync> Positions for F {
+    fn position(&self, partition: &PartitionId) -> Option<Position> {
+        self(partition)
+    }
+}
+
+/// What a source says.
+#[derive(Debug)]
+pub enum SourceMessage {
+    /// Events, and how far they reach.
+    Batch(Batch<ProfileEvent>),
+    /// These partitions are read from now on.
+    Assigned(Vec<PartitionId>),
+    /// These partitions are read by somebody else from now on. Batches handed out before may still be committed; drop
+    /// the message once all of them are committed or given up.
+    Revoked(Revoked),
+}
+
+/// Partitions taken away. Dropping it tells the source that no batch of them is in flight any more.
+#[derive(Debug)]
+pub struct Revoked {
+    /// The partitions.
+    pub partitions: Vec<PartitionId>,
+    /// Closes when this is dropped, which is what the source waits for.
+    pub(crate) _settled: std::sync::mpsc::Sender<()>,
+}
+
+/// What the pipeline tells the reading thread.
+#[derive(Default)]
+pub(crate) struct Control {
+    /// Positions to commit to Kafka; only the newest matters.
+    commit: Mutex<Option<Checkpoint>>,
+    /// Set when the source is closed or dropped.
+    closing: std::sync::atomic::AtomicBool,
+}
+
+impl Control {
+    pub(crate) fn take_commit(&self) -> Option<Checkpoint> {
+        self.commit.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(std::sync::atomic::Ordering::Acquire)
+    }
+}
+
+/// The reading thread's end of the channel.
+pub(crate) type Sender = mpsc::Sender<Result<SourceMessage, SourceError>>;
+
+/// An opened source.
+pub struct Source {
+    messages: mpsc::Receiver<Result<SourceMessage, SourceError>>,
+    control: Arc<Control>,
+    thread: Option<JoinHandle<()>>,
+    rows: Option<u64>,
+}
+
+impl Source {
+    /// Opens what `config` names and starts reading. Set `stop` to true to end the reading: what was handed out can
+    /// still be committed, then comes the end.
+    ///
+    /// # Errors
+    /// [`SourceError`]: broker unreachable, topic missing, folder empty, file damaged or of another schema.
+    pub async fn open(
+        config: &SourceConfig,
+        positions: Arc<dyn Positions>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Self, SourceError> {
+        let config = config.clone();
+        let opening = tokio::task::spawn_blocking(move || Self::open_blocking(&config, positions, stop));
+        opening.await.map_err(|e| SourceError::Thread { detail: e.to_string() })?
+    }
+
+    fn open_blocking(
+        config: &SourceConfig,
+        positions: Arc<dyn Positions>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Self, SourceError> {
+        let control = Arc::new(Control::default());
+        let waiting = match config {
+            SourceConfig::Kafka(kafka) => kafka.channel_batches,
+            SourceConfig::Parquet(parquet) => parquet.channel_batches,
+        };
+        let (sender, messages) = mpsc::channel(waiting.max(1));
+        let builder = std::thread::Builder::new().name("source".into());
+        let failed = |e: std::io::Error| SourceError::Thread { detail: e.to_string() };
+        let (thread, rows) = match config {
+            SourceConfig::Kafka(kafka) => {
+                let reader = kafka::Reader::open(kafka, positions, sender, Arc::clone(&control), stop)?;
+                (builder.spawn(move || reader.run()).map_err(failed)?, None)
+            }
+            SourceConfig::Parquet(parquet) => {
+                let reader = parquet::Reader::open(parquet, positions, sender, Arc::clone(&control), stop)?;
+                let rows = reader.rows();
+                (builder.spawn(move || reader.run()).map_err(failed)?, Some(rows))
+            }
+        };
+        Ok(Self { messages, control, thread: Some(thread), rows })
+    }
+
+    /// Rows of all files together, for a progress bar; `None` where there is no end.
+    pub fn rows(&self) -> Option<u64> {
+        self.rows
+    }
+
+    /// The next message; `None` at the end of the files or after a stop.
+    ///
+    /// # Errors
+    /// [`SourceError`]; nothing comes after it.
+    pub async fn next(&mut self) -> Result<Option<SourceMessage>, SourceError> {
+        match self.messages.recv().await {
+            Some(Ok(message)) => Ok(Some(message)),
+            Some(Err(error)) => Err(error),
+            None => {
+                // A thread that panicked closes the channel as well; that must not pass for the end of the data.
+                match self.thread.take_if(|thread| thread.is_finished()).map(JoinHandle::join) {
+                    Some(Err(_)) => Err(SourceError::Thread { detail: "it panicked".into() }),
+                    _ => Ok(None),
+                }
+            }
+        }
+    }
+
+    /// Tells Kafka how far the state got. Advisory: nothing is ever read back from it, but lag monitors look at it.
+    /// Does nothing for files.
+    pub fn commit(&self, checkpoint: &Checkpoint) {
+        *self.control.commit.lock().unwrap_or_else(PoisonError::into_inner) = Some(checkpoint.clone());
+    }
+
+    /// Leaves the consumer group after a last commit and waits for the thread.
+    pub async fn close(mut self) {
+        self.release();
+        if let Some(thread) = self.thread.take() {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+
+    fn release(&mut self) {
+        self.control.closing.store(true, std::sync::atomic::Ordering::Release);
+        self.messages.close();
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source").field("rows", &self.rows).finish_non_exhaustive()
+    }
+}

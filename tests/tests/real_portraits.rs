@@ -1,0 +1,96 @@
+//! The main job on real portraits: Kafka -> HTTP -> detect -> embed -> FAISS -> clusters -> Parquet, as a process, with a
+//! durable broker and a web server, read back by DuckDB.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use end_to_end::broker::Broker;
+use end_to_end::pictures::PictureServer;
+use end_to_end::program::{self, Running};
+use end_to_end::{python, scenario, shared};
+
+fn latest(output: &Path) -> Option<std::path::PathBuf> {
+    let name = std::fs::read_to_string(output.join("clusters/LATEST")).ok()?;
+    Some(output.join("clusters").join(name.trim()))
+}
+
+/// Records of the topic that the newest snapshot covers.
+fn records_covered(output: &Path) -> u64 {
+    let read = || -> Option<u64> {
+        let run: serde_json::Value = serde_json::from_slice(&std::fs::read(latest(output)?.join("run.json")).ok()?).ok()?;
+        Some(run["checkpoint"].as_object()?.values().filter_map(serde_json::Value::as_u64).sum())
+    };
+    read().unwrap_or(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn planted_rings_are_found_and_honest_accounts_are_not() -> anyhow::Result<()> {
+    let Some(shared) = shared::folder("real_portraits") else { return Ok(()) };
+    let server = PictureServer::start().await?;
+    let world = scenario::build(&shared::portraits(&shared)?, &server)?;
+    let broker = Broker::start()?;
+    let topic = format!("profiles-{}", std::process::id());
+    broker.create_topics(&[&topic, &format!("{topic}.dead")], 4).await?;
+    broker.produce(&topic, &world.events).await?;
+
+    let folder = tempfile::tempdir()?;
+    let (models, output) = (folder.path().join("models"), folder.path().join("output"));
+    let set = |key: &str, value: &str| format!("--set={key}={value}");
+    let models_path = set("models.path", &models.display().to_string());
+    let installed = program::run([
+        "models".as_ref(), "install".as_ref(), "yunet-mobilefacenet".as_ref(), "--from".as_ref(),
+        shared.join("models").as_os_str(), models_path.as_ref(),
+    ])?;
+    anyhow::ensure!(installed.status.success(), "{}", program::stderr(&installed));
+
+    let mut command = program::facering();
+    command
+        .arg("run")
+        .arg(program::root().join("pipelines/stream.toml"))
+        .arg(set("source.brokers", broker.address()))
+        .arg(set("source.topic", &topic))
+        .arg(set("source.group", &topic))
+        .arg(set("state.path", &folder.path().join("state").display().to_string()))
+        .arg(set("output.path", &output.display().to_string()))
+        .arg(models_path)
+        .arg(set("models.pack", "yunet-mobilefacenet"))
+        .arg(set("fetch.danger_allow_networks", "127.0.0.0/8"))
+        .arg(set("serve.listen", ""))
+        .arg(set("output.every_s", "2"));
+    let mut running = Running::start(command, &folder.path().join("log"))?;
+    let sent = world.events.len() as u64;
+    running.wait_until("a snapshot of all events", Duration::from_secs(300), || records_covered(&output) == sent)?;
+    let status = running.stop(Duration::from_secs(60))?;
+    anyhow::ensure!(status.success(), "SIGTERM must end it cleanly: {status}\n{}", running.log());
+
+    let snapshot = latest(&output).expect("a snapshot was waited for");
+    let members = python::duckdb(&format!(
+        "select m.cluster_id, account_id, role, m.score from '{0}/members.parquet' m join '{0}/clusters.parquet' c using (cluster_id)",
+        snapshot.display()
+    ))?;
+    let text = |row: &serde_json::Map<String, serde_json::Value>, key: &str| {
+        row[key].as_str().unwrap_or_default().to_owned()
+    };
+    let mut accused: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for row in members.iter().filter(|row| row["role"] == "member") {
+        accused.entry(text(row, "cluster_id")).or_default().insert(text(row, "account_id"));
+    }
+    let everyone: BTreeSet<String> = accused.values().flatten().cloned().collect();
+    let wrongly: Vec<_> = everyone.iter().filter(|a| !a.starts_with("ring-")).collect();
+    assert!(wrongly.is_empty(), "honest accounts accused: {wrongly:?}");
+
+    let bots: BTreeSet<String> = world.rings.values().flatten().cloned().collect();
+    let found = bots.intersection(&everyone).count();
+    println!("{found} of {} bots found, in {} clusters", bots.len(), accused.len());
+    assert!(found * 100 >= bots.len() * 95, "only {found} of {} bots found", bots.len());
+    for (ring, bots) in &world.rings {
+        let best = accused.values().map(|cluster| cluster.intersection(bots).count()).max().unwrap_or(0);
+        assert!(best * 10 >= bots.len() * 9, "{ring}: only {best} of {} bots are in one cluster", bots.len());
+    }
+    let victims: BTreeSet<String> =
+        members.iter().filter(|r| r["role"] == "victim").map(|r| text(r, "account_id")).collect();
+    assert!(victims.is_subset(&world.victims), "only owners of stolen portraits may be called victims: {victims:?}");
+    assert!(!victims.is_empty(), "no victim was recognised");
+    Ok(())
+}
