@@ -6,7 +6,9 @@ fn main() {
     println!("cargo:rerun-if-changed=native/shim.cpp");
     println!("cargo:rerun-if-env-changed=DEP_FAISS_C_ROOT");
     let Some(root) = std::env::var_os("DEP_FAISS_C_ROOT") else {
-        println!("cargo:error=faiss-sys gave no DEP_FAISS_C_ROOT; it must be built with its feature `static`");
+        println!(
+            "cargo:error=faiss-sys gave no DEP_FAISS_C_ROOT; it must be built with its feature `static`"
+        );
         return;
     };
     // `-march` comes from CXXFLAGS, as for FAISS itself: inlined code of its headers must agree with the library's.

@@ -7,3 +7,4 @@ pub mod program;
 pub mod python;
 pub mod scenario;
 pub mod shared;
+pub mod tables;

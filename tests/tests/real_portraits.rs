@@ -2,27 +2,13 @@
 //! durable broker and a web server, read back by DuckDB.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::time::Duration;
 
 use end_to_end::broker::Broker;
 use end_to_end::pictures::PictureServer;
 use end_to_end::program::{self, Running};
+use end_to_end::tables::{latest, records_covered};
 use end_to_end::{python, scenario, shared};
-
-fn latest(output: &Path) -> Option<std::path::PathBuf> {
-    let name = std::fs::read_to_string(output.join("clusters/LATEST")).ok()?;
-    Some(output.join("clusters").join(name.trim()))
-}
-
-/// Records of the topic that the newest snapshot covers.
-fn records_covered(output: &Path) -> u64 {
-    let read = || -> Option<u64> {
-        let run: serde_json::Value = serde_json::from_slice(&std::fs::read(latest(output)?.join("run.json")).ok()?).ok()?;
-        Some(run["checkpoint"].as_object()?.values().filter_map(serde_json::Value::as_u64).sum())
-    };
-    read().unwrap_or(0)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn planted_rings_are_found_and_honest_accounts_are_not() -> anyhow::Result<()> {

@@ -23,8 +23,6 @@ pub(crate) struct Entities {
     pub(crate) person: Vec<u32>,
     /// Photo entity -> most faces that any of its copies shows.
     pub(crate) faces: Vec<u16>,
-    /// Photo entity -> whether any copy has a face that may make links.
-    pub(crate) linkable: Vec<bool>,
 }
 
 /// Neighbours of dense nodes, sorted.
@@ -101,19 +99,17 @@ pub(crate) fn entities(input: &Input, links: &[TypedLink]) -> Entities {
     let photo = photos.into_roots();
 
     let mut face_count = vec![0u16; input.photos.len()];
-    let mut linkable = vec![false; input.photos.len()];
     let mut at = 0;
     while at < faces.len() {
         let this = faces[at].photo;
         let run = faces[at..].iter().take_while(|f| f.photo == this).count();
         let entity = photo[this as usize] as usize;
         face_count[entity] = face_count[entity].max(run.min(usize::from(u16::MAX)) as u16);
-        linkable[entity] |= faces[at..at + run].iter().any(|f| f.linkable);
         at += run;
     }
 
     let person = group_people(input, links, &photo, &face_count, people);
-    Entities { photo, person, faces: face_count, linkable }
+    Entities { photo, person, faces: face_count }
 }
 
 /// Joins faces of one person, most alike first, never two faces of one photo.

@@ -53,7 +53,7 @@ mod tests {
         fn agrees_with_transitive_closure(edges in prop::collection::vec((0u32..20, 0u32..20), 0..40)) {
             let mut sets = UnionFind::new(20);
             let mut near = [[false; 20]; 20];
-            for i in 0..20 { near[i][i] = true; }
+            near.iter_mut().enumerate().for_each(|(i, row)| row[i] = true);
             for (a, b) in &edges {
                 sets.union(*a, *b);
                 near[*a as usize][*b as usize] = true;

@@ -57,7 +57,7 @@ pub enum Command {
     },
     /// Run the whole pipeline on a synthetic network, with a broker and a picture server of its own
     Demo(DemoArgs),
-    /// Train, inspect, measure and tidy up the face index
+    /// Inspect, measure and tidy up the face index
     Index {
         #[command(subcommand)]
         action: IndexAction,
@@ -148,16 +148,19 @@ pub struct SimulateArgs {
     pub out: PathBuf,
     /// Accounts to simulate
     #[arg(long, default_value_t = 10_000)]
-    pub accounts: u32,
+    pub accounts: u64,
     /// Another seed draws another population
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Draw pictures (thousands of accounts) instead of writing embeddings (millions)
     #[arg(long)]
     pub images: bool,
-    /// Dimension of the embeddings: 128 or 512
-    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(16..=2048))]
-    pub dimension: u32,
+    /// What stands before the pictures' paths in their URLs
+    #[arg(long, default_value = "http://127.0.0.1:8080/", value_name = "URL", requires = "images")]
+    pub url_prefix: String,
+    /// Numbers in an embedding: like a small network's (128) or a large one's (512)
+    #[arg(long, default_value = "512", value_parser = ["128", "512"])]
+    pub dimension: String,
     /// Leave out photo_sha256 and photo_pdq, as sources that know only embeddings do
     #[arg(long)]
     pub no_hashes: bool,
@@ -178,18 +181,6 @@ pub struct EvaluateArgs {
 
 #[derive(Subcommand, Debug)]
 pub enum IndexAction {
-    /// Train the coarse centroids and product quantizer on the vectors of the state or of a faces file
-    Train {
-        /// A faces Parquet file, or `store`
-        #[arg(long, default_value = "store")]
-        from: String,
-        /// FAISS factory string
-        #[arg(long, default_value = "IVF262144,PQ64")]
-        factory: String,
-        /// ip or l2
-        #[arg(long, default_value = "ip")]
-        metric: String,
-    },
     /// Vectors, lists, segments, tombstones, bytes
     Info,
     /// Measure training, adding, searching and recall on synthetic vectors

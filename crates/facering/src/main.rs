@@ -3,14 +3,20 @@
 //! The only binary and the only place that knows the order of the stages. It reads the configuration, wires sources,
 //! stages and state, supervises them and shuts them down; what a stage does is the stage's own crate.
 
+mod answers;
 mod cli;
 mod commands;
 mod config;
+mod control;
 mod demo;
+mod erase;
 mod failpoint;
+mod http_state;
 mod logging;
 mod outcome;
 mod pipeline;
+mod service;
+mod signals;
 mod state;
 
 use std::process::ExitCode;

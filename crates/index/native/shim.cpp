@@ -16,6 +16,7 @@
 #include <faiss/IndexIVFPQ.h>
 #include <faiss/IndexPreTransform.h>
 #include <faiss/IndexScalarQuantizer.h>
+#include <faiss/VectorTransform.h>
 #include <faiss/clone_index.h>
 #include <faiss/impl/AuxIndexStructures.h>
 #include <faiss/impl/IDSelector.h>
@@ -197,6 +198,12 @@ const char* fx_blas() {
     return config ? config() : "";
 }
 
+// The kernels that OpenBLAS chose for this processor; empty if it is not OpenBLAS.
+const char* fx_blas_core() {
+    auto core = reinterpret_cast<const char* (*)()>(dlsym(RTLD_DEFAULT, "openblas_get_corename"));
+    return core ? core() : "";
+}
+
 int fx_factory(int dimension, const char* description, int l2, Index** out) {
     return guarded([&] {
         *out = faiss::index_factory(
@@ -365,10 +372,26 @@ int fx_kmeans(int d, size_t rows, const float* x, size_t k, int l2, int iteratio
     });
 }
 
-int fx_centroids(const Index* index, float* out) {
+// The centroids of an exact quantizer, where they lie; null for any other quantizer.
+const float* fx_flat_centroids(const Index* index) {
+    auto ivf = lists_of(index);
+    auto flat = ivf ? dynamic_cast<const faiss::IndexFlat*>(ivf->quantizer) : nullptr;
+    return flat && static_cast<size_t>(flat->ntotal) == ivf->nlist ? flat->get_xb() : nullptr;
+}
+
+// The `out_d` directions in which the rows have the most energy, rotated at random among themselves so that energy is
+// spread evenly; `out` is out_d x d. Inner products are to survive, so the rows are not centred: each is taken with its
+// opposite.
+int fx_directions(size_t d, size_t out_d, size_t rows, const float* x, float* out) {
     return guarded([&] {
-        auto ivf = need_lists(index);
-        ivf->quantizer->reconstruct_n(0, ivf->nlist, out);
+        std::vector<float> both(x, x + rows * d);
+        both.reserve(2 * rows * d);
+        for (size_t at = 0; at < rows * d; at++) {
+            both.push_back(-x[at]);
+        }
+        faiss::PCAMatrix pca(static_cast<int>(d), static_cast<int>(out_d), 0, true);
+        pca.train(2 * rows, both.data());
+        memcpy(out, pca.A.data(), sizeof(float) * out_d * d);
     });
 }
 
@@ -485,11 +508,15 @@ int fx_add(Index* index, size_t rows, const float* x) {
 
 int fx_search(const Index* index, size_t rows, const float* x, size_t k, size_t nprobe, float* scores, idx_t* ids) {
     return guarded([&] {
-        if (auto ivf = lists_of(index); ivf && !chain_of(index)) {
-            auto p = parameters(nprobe, nullptr);
-            index->search(rows, x, k, scores, ids, &p);
-        } else {
+        auto p = parameters(nprobe, nullptr);
+        faiss::SearchParametersPreTransform outer;
+        outer.index_params = &p;
+        if (!lists_of(index)) {
             index->search(rows, x, k, scores, ids);
+        } else if (chain_of(index)) {
+            index->search(rows, x, k, scores, ids, &outer);
+        } else {
+            index->search(rows, x, k, scores, ids, &p);
         }
     });
 }

@@ -1,1 +1,44 @@
 //! The face index: FAISS segments, training, search with exact re-ranking.
+//!
+//! Invariants:
+//! - Ordinals are dense and never reused; account and face keys live in the store.
+//! - Sealed segments are immutable and mapped; what is newer is in memory and rebuilt from the store's log. Deleting
+//!   sets a bit. A manifest that is replaced as a whole says which files count.
+//! - A raw score is no cosine: candidates are taken by calibrated score and compared with the exact vectors.
+//! - FAISS sees only what was validated: an exception inside one of its parallel regions would end the process.
+
+mod bench;
+mod coarse;
+mod config;
+mod error;
+mod exact;
+mod factory;
+mod files;
+mod index;
+mod info;
+mod manifest;
+mod measure;
+mod model;
+mod native;
+mod ordinals;
+mod rebuild;
+mod rows;
+mod seal;
+mod search;
+mod segment;
+mod synthetic;
+mod train;
+mod two_level;
+
+pub use bench::{BenchParams, BenchReport, bench};
+pub use coarse::{CoarseComparison, compare_assigners};
+pub use config::{IndexConfig, Metric};
+pub use error::{IndexError, Remedy};
+pub use exact::{ExactVectors, MemoryVectors, Neighbour};
+pub use factory::Factory;
+pub use index::FaceIndex;
+pub use info::IndexInfo;
+pub use model::{Calibration, Model, ModelFacts, RecallPoint};
+pub use native::blas_core_type;
+pub use synthetic::SyntheticFaces;
+pub use train::{TrainParams, TrainProgress, train};

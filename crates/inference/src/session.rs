@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::SessionInputValue;
-use ort::value::{DynValue, TensorElementType, TensorRef, ValueType};
+use ort::value::{DynValue, Tensor as Owned, TensorElementType, TensorRef, ValueType};
 
 use crate::{Element, Provider, RunError, Tensor, TensorData, TensorView, ViewData};
 
@@ -96,22 +96,27 @@ impl Session {
                 found: inputs.len(),
             });
         }
-        let values = inputs.iter().map(|view| self.lend(view)).collect::<Result<Vec<_>, _>>()?;
-        if self.provider.is_gpu() { self.run_bound(&values) } else { self.run_plain(&values) }
+        inputs.iter().try_for_each(|view| self.check(view))?;
+        if self.provider.is_gpu() { self.run_bound(inputs) } else { self.run_plain(inputs) }
     }
 
-    fn run_plain(&self, values: &[SessionInputValue<'_>]) -> Result<Vec<Tensor>, RunError> {
+    fn run_plain(&self, inputs: &[TensorView<'_>]) -> Result<Vec<Tensor>, RunError> {
+        let values = inputs.iter().map(|view| self.lend(view)).collect::<Result<Vec<_>, _>>()?;
         let mut session = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let outputs = session.run(values).map_err(|error| self.failed(&error))?;
+        let outputs = session.run(values.as_slice()).map_err(|error| self.failed(&error))?;
         self.outputs.iter().enumerate().map(|(at, port)| self.copied(port, &outputs[at])).collect()
     }
 
     /// Inputs are bound, which copies them to the device at once; outputs are bound to the host's memory.
-    fn run_bound(&self, values: &[SessionInputValue<'_>]) -> Result<Vec<Tensor>, RunError> {
+    ///
+    /// The tensors bound are owned ones: binding a lent one that the device does not need copied makes `ort` 2.0.0-rc.15
+    /// clone it, and its clone of a lent tensor locks a mutex twice and never returns.
+    fn run_bound(&self, inputs: &[TensorView<'_>]) -> Result<Vec<Tensor>, RunError> {
         let failed = |error: ort::Error| self.failed(&error);
+        let values = inputs.iter().map(|view| self.own(view)).collect::<Result<Vec<_>, _>>()?;
         let mut session = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let mut binding = session.create_binding().map_err(failed)?;
-        for (port, value) in self.inputs.iter().zip(values) {
+        for (port, value) in self.inputs.iter().zip(&values) {
             binding.bind_input(port.name.as_str(), value).map_err(failed)?;
         }
         let host = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)
@@ -138,16 +143,16 @@ impl Session {
         RunError::Failed { model: self.name.clone(), detail: error.to_string() }
     }
 
-    fn lend<'v>(&self, view: &TensorView<'v>) -> Result<SessionInputValue<'v>, RunError> {
+    fn check(&self, view: &TensorView<'_>) -> Result<(), RunError> {
         let values = view.data.len();
         let product = view.shape.iter().try_fold(1usize, |product, length| product.checked_mul(*length));
-        if product != Some(values) {
-            return Err(RunError::Shape {
-                model: self.name.clone(),
-                shape: view.shape.to_vec(),
-                found: values,
-            });
+        if product == Some(values) {
+            return Ok(());
         }
+        Err(RunError::Shape { model: self.name.clone(), shape: view.shape.to_vec(), found: values })
+    }
+
+    fn lend<'v>(&self, view: &TensorView<'v>) -> Result<SessionInputValue<'v>, RunError> {
         let shape = view.shape;
         let lent: ort::Result<SessionInputValue<'v>> = match view.data {
             ViewData::F32(data) => TensorRef::from_array_view((shape, data)).map(Into::into),
@@ -158,6 +163,19 @@ impl Session {
             ViewData::I64(data) => TensorRef::from_array_view((shape, data)).map(Into::into),
         };
         lent.map_err(|error| self.failed(&error))
+    }
+
+    fn own(&self, view: &TensorView<'_>) -> Result<DynValue, RunError> {
+        let shape = view.shape;
+        let owned = match view.data {
+            ViewData::F32(data) => Owned::from_array((shape, data.to_vec())).map(Owned::into_dyn),
+            ViewData::F16(data) => Owned::from_array((shape, data.to_vec())).map(Owned::into_dyn),
+            ViewData::U8(data) => Owned::from_array((shape, data.to_vec())).map(Owned::into_dyn),
+            ViewData::I8(data) => Owned::from_array((shape, data.to_vec())).map(Owned::into_dyn),
+            ViewData::I32(data) => Owned::from_array((shape, data.to_vec())).map(Owned::into_dyn),
+            ViewData::I64(data) => Owned::from_array((shape, data.to_vec())).map(Owned::into_dyn),
+        };
+        owned.map_err(|error| self.failed(&error))
     }
 
     fn copied(&self, port: &Port, value: &DynValue) -> Result<Tensor, RunError> {
@@ -247,7 +265,7 @@ mod tests {
             let plain = session.run(&[view]).unwrap();
             assert_eq!(plain[0].shape, shape);
             assert_eq!(plain[0].as_f32(), Some(doubled.as_slice()));
-            let bound = session.run_bound(&[session.lend(&view).unwrap()]).unwrap();
+            let bound = session.run_bound(&[view]).unwrap();
             assert_eq!(bound, plain, "the GPU's road must give the same");
         }
     }

@@ -187,7 +187,8 @@ impl ParquetConfig {
     }
 }
 
-pub(crate) const TOPIC_RULE: &str = "a topic's name has 1 to 249 of the characters a-z, A-Z, 0-9, '.', '_' and '-'";
+pub(crate) const TOPIC_RULE: &str =
+    "a topic's name has 1 to 249 of the characters a-z, A-Z, 0-9, '.', '_' and '-'";
 
 pub(crate) fn is_topic(name: &str) -> bool {
     (1..=249).contains(&name.len())

@@ -86,26 +86,23 @@ pub fn decode(record: Record, max_message_bytes: usize) -> Result<ProfileEvent, 
             return Err(Box::new(letter));
         }
     };
-    let refuse = |refusal: Refusal, origin: &Origin| {
-        Box::new(refusal.letter(origin).of_event(account.clone(), observed_at))
-    };
-    let (photos, facts) = match body(raw) {
-        Ok(body) => body,
-        Err(refusal) => return Err(refuse(refusal, &origin)),
-    };
-    profile::replace(account.clone(), observed_at, photos, facts, origin)
-        .map_err(|(refusal, origin)| refuse(refusal, &origin))
+    match body(raw) {
+        Ok((photos, facts)) => profile::replace(account, observed_at, photos, facts, origin),
+        Err(refusal) => Err(Box::new(refusal.letter(&origin).of_event(account, observed_at))),
+    }
 }
 
 fn deleted(origin: &Origin, timestamp_ms: Option<i64>) -> Result<(AccountId, Timestamp), Refusal> {
     let account = key_account(origin.key.as_deref())?;
-    let millis = timestamp_ms
-        .ok_or_else(|| Refusal::invalid("timestamp", "a record with a null value needs one for the deletion"))?;
+    let millis = timestamp_ms.ok_or_else(|| {
+        Refusal::invalid("timestamp", "a record with a null value needs one for the deletion")
+    })?;
     Ok((account, profile::time("timestamp", Timestamp::from_millis(millis))?))
 }
 
 fn key_account(key: Option<&[u8]>) -> Result<AccountId, Refusal> {
-    let key = key.ok_or_else(|| Refusal::invalid("key", "the message has no key, it must be the account_id"))?;
+    let key =
+        key.ok_or_else(|| Refusal::invalid("key", "the message has no key, it must be the account_id"))?;
     let text = std::str::from_utf8(key).map_err(|_| Refusal::invalid("key", "the key is not UTF-8"))?;
     AccountId::new(text).map_err(|e| Refusal::invalid("key", e))
 }
@@ -136,7 +133,8 @@ fn body(raw: RawEvent) -> Result<(Vec<PhotoRef>, ProfileFacts), Refusal> {
         Value::Array(list) => list,
         other => return Err(wrong_type("photos", "a list", &other)),
     };
-    let photos = list.into_iter().enumerate().map(|(at, value)| photo(at, value)).collect::<Result<_, _>>()?;
+    let photos =
+        list.into_iter().enumerate().map(|(at, value)| photo(at, value)).collect::<Result<_, _>>()?;
     let facts = ProfileFacts {
         username: text("username", raw.username)?,
         full_name: text("full_name", raw.full_name)?,

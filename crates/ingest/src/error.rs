@@ -30,7 +30,9 @@ pub enum SourceError {
         brokers: String,
     },
     /// The broker refuses.
-    #[error("the Kafka broker refuses {what}: {detail}; check source.properties and the broker's access rules")]
+    #[error(
+        "the Kafka broker refuses {what}: {detail}; check source.properties and the broker's access rules"
+    )]
     Denied {
         /// What was asked.
         what: String,
@@ -70,7 +72,9 @@ pub enum SourceError {
         detail: String,
     },
     /// A file is damaged or no Parquet.
-    #[error("the file {file} cannot be read as Parquet: {detail}; write it again or take it out of the source")]
+    #[error(
+        "the file {file} cannot be read as Parquet: {detail}; write it again or take it out of the source"
+    )]
     Damaged {
         /// Relative to the source.
         file: String,

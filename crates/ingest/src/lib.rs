@@ -16,10 +16,12 @@ mod error;
 mod kafka;
 mod parquet;
 mod profile;
+mod replay;
 mod source;
 
 pub use config::{KafkaConfig, ParquetConfig, Problem, Properties, SourceConfig, Start};
 pub use dead::{DeadLetterConfig, DeadLetterError, DeadLetters};
 pub use decode::{Record, decode};
 pub use error::SourceError;
+pub use replay::resend;
 pub use source::{Positions, Revoked, Source, SourceMessage};

@@ -66,20 +66,21 @@ pub(crate) fn photo(field: &str, id: Option<&str>, source: Option<PhotoSource>) 
     Ok(PhotoRef { photo_id, source })
 }
 
-/// The whole event from its checked parts.
+/// The whole event from its checked parts, or a letter if a photo stands in it twice.
 pub(crate) fn replace(
     account: AccountId,
     observed_at: Timestamp,
     photos: Vec<PhotoRef>,
     facts: ProfileFacts,
     origin: Origin,
-) -> Result<ProfileEvent, (Refusal, Origin)> {
+) -> Result<ProfileEvent, Box<DeadLetter>> {
     let event = ProfileEvent { account, observed_at, body: EventBody::Replace { photos, facts }, origin };
     match event.validate() {
         Ok(()) => Ok(event),
         Err(error) => {
             let detail = format!("photos: {error}");
-            Err((Refusal { reason: DeadLetterReason::DuplicatePhoto, detail }, event.origin))
+            let letter = Refusal { reason: DeadLetterReason::DuplicatePhoto, detail }.letter(&event.origin);
+            Err(Box::new(letter.of_event(event.account, event.observed_at)))
         }
     }
 }

@@ -5,11 +5,12 @@
 //! - After [`SourceMessage::Revoked`] nothing of those partitions is read or handed on until the message was dropped,
 //!   so that the state's position is settled before it is asked for again.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::time::Duration;
 
 use records::{Batch, Checkpoint, PartitionId, Position, ProfileEvent};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{SourceConfig, SourceError, kafka, parquet};
 
@@ -46,13 +47,18 @@ pub struct Revoked {
     pub(crate) _settled: std::sync::mpsc::Sender<()>,
 }
 
+/// Longest wait for the consumer group to be left.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
 /// What the pipeline tells the reading thread.
 #[derive(Default)]
 pub(crate) struct Control {
     /// Positions to commit to Kafka; only the newest matters.
     commit: Mutex<Option<Checkpoint>>,
     /// Set when the source is closed or dropped.
-    closing: std::sync::atomic::AtomicBool,
+    closing: AtomicBool,
+    /// Set when the reading thread ended as it should; a panic closes the channel without it.
+    ended: AtomicBool,
 }
 
 impl Control {
@@ -61,7 +67,12 @@ impl Control {
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(std::sync::atomic::Ordering::Acquire)
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// To be called before the reading thread drops its sender.
+    pub(crate) fn ended(&self) {
+        self.ended.store(true, Ordering::Release);
     }
 }
 
@@ -72,7 +83,8 @@ pub(crate) type Sender = mpsc::Sender<Result<SourceMessage, SourceError>>;
 pub struct Source {
     messages: mpsc::Receiver<Result<SourceMessage, SourceError>>,
     control: Arc<Control>,
-    thread: Option<JoinHandle<()>>,
+    /// Closes when the reading thread has left the consumer group.
+    left: oneshot::Receiver<()>,
     rows: Option<u64>,
 }
 
@@ -105,18 +117,29 @@ impl Source {
         let (sender, messages) = mpsc::channel(waiting.max(1));
         let builder = std::thread::Builder::new().name("source".into());
         let failed = |e: std::io::Error| SourceError::Thread { detail: e.to_string() };
-        let (thread, rows) = match config {
+        let (leaving, left) = oneshot::channel::<()>();
+        let rows = match config {
             SourceConfig::Kafka(kafka) => {
                 let reader = kafka::Reader::open(kafka, positions, sender, Arc::clone(&control), stop)?;
-                (builder.spawn(move || reader.run()).map_err(failed)?, None)
+                let run = move || {
+                    reader.run();
+                    drop(leaving);
+                };
+                builder.spawn(run).map_err(failed)?;
+                None
             }
             SourceConfig::Parquet(parquet) => {
                 let reader = parquet::Reader::open(parquet, positions, sender, Arc::clone(&control), stop)?;
                 let rows = reader.rows();
-                (builder.spawn(move || reader.run()).map_err(failed)?, Some(rows))
+                let run = move || {
+                    reader.run();
+                    drop(leaving);
+                };
+                builder.spawn(run).map_err(failed)?;
+                Some(rows)
             }
         };
-        Ok(Self { messages, control, thread: Some(thread), rows })
+        Ok(Self { messages, control, left, rows })
     }
 
     /// Rows of all files together, for a progress bar; `None` where there is no end.
@@ -132,13 +155,9 @@ impl Source {
         match self.messages.recv().await {
             Some(Ok(message)) => Ok(Some(message)),
             Some(Err(error)) => Err(error),
-            None => {
-                // A thread that panicked closes the channel as well; that must not pass for the end of the data.
-                match self.thread.take_if(|thread| thread.is_finished()).map(JoinHandle::join) {
-                    Some(Err(_)) => Err(SourceError::Thread { detail: "it panicked".into() }),
-                    _ => Ok(None),
-                }
-            }
+            None if self.control.ended.load(Ordering::Acquire) => Ok(None),
+            // That must not pass for the end of the data.
+            None => Err(SourceError::Thread { detail: "it broke off".into() }),
         }
     }
 
@@ -148,16 +167,17 @@ impl Source {
         *self.control.commit.lock().unwrap_or_else(PoisonError::into_inner) = Some(checkpoint.clone());
     }
 
-    /// Leaves the consumer group after a last commit and waits for the thread.
+    /// Leaves the consumer group after a last commit and waits for that, but not for long: where no broker answers,
+    /// librdkafka would wait for one for ever, and the thread is left to end with the process.
     pub async fn close(mut self) {
         self.release();
-        if let Some(thread) = self.thread.take() {
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        if tokio::time::timeout(CLOSE_WAIT, &mut self.left).await.is_err() {
+            tracing::warn!("the consumer group could not be left in time; the broker will notice by itself");
         }
     }
 
     fn release(&mut self) {
-        self.control.closing.store(true, std::sync::atomic::Ordering::Release);
+        self.control.closing.store(true, Ordering::Release);
         self.messages.close();
     }
 }

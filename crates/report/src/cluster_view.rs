@@ -117,8 +117,7 @@ impl Cluster<'_> {
         let rows = self.indexed.members_of(&row.cluster_id);
         let evidence = self.indexed.evidence_of(&row.cluster_id);
         let ties = Ties::new(rows, evidence);
-        let drawing =
-            graph::draw(&ties, row.weakest_link.as_ref(), options.graph_accounts, |a| self.name(a));
+        let drawing = graph::draw(&ties, row.weakest_link.as_ref(), options.graph_accounts, |a| self.name(a));
         let (shown, pairs_in_all) = pairs(evidence, options.pairs);
         let difference = self.differences.and_then(|d| d.clusters.get(&row.cluster_id));
         let change = change_of(row, self.differences);
@@ -129,7 +128,11 @@ impl Cluster<'_> {
             number: self.number,
             id: row.cluster_id.clone(),
             change: words::change(change),
-            parents: if matches!(change, Change::Merged | Change::Split) { row.parents.clone() } else { Vec::new() },
+            parents: if matches!(change, Change::Merged | Change::Split) {
+                row.parents.clone()
+            } else {
+                Vec::new()
+            },
             joined: known.map(|d| self.names(d.joined.iter(), 8)).unwrap_or_default(),
             left: known.map(|d| self.names(d.left.iter(), 8)).unwrap_or_default(),
             earlier,
@@ -182,11 +185,12 @@ impl Cluster<'_> {
 
     fn pair(&self, pair: &PicturePair<'_>, album: &mut Album<'_>) -> PairView {
         let (one, other) = pair.pictures;
-        let mut picture = |key: records::PhotoKey, accounts: &std::collections::BTreeSet<&AccountId>| PictureView {
-            image: album.number(&key),
-            hash: key.to_string().chars().take(12).collect(),
-            shown_by: self.names(accounts.iter().copied().collect::<Vec<_>>().into_iter(), 4),
-        };
+        let mut picture =
+            |key: records::PhotoKey, accounts: &std::collections::BTreeSet<&AccountId>| PictureView {
+                image: album.number(&key),
+                hash: key.to_string().chars().take(12).collect(),
+                shown_by: self.names(accounts.iter().copied().collect::<Vec<_>>().into_iter(), 4),
+            };
         let (first, second) = if one == other {
             let all = pair.accounts.0.union(&pair.accounts.1).copied().collect();
             (picture(one, &all), None)
@@ -214,7 +218,9 @@ impl Cluster<'_> {
         let length = words::span(last.seconds_since(first));
         let (of, from, to) = (created.len(), words::day(first), words::day(last));
         let when = if from == to { format!("on {from}") } else { format!("from {from} to {to}") };
-        Some(format!("{inside} of {of} suspected accounts with a known date were created within {length}, {when}."))
+        Some(format!(
+            "{inside} of {of} suspected accounts with a known date were created within {length}, {when}."
+        ))
     }
 
     fn timeline(&self, rows: &[&MemberRow], evidence: &[&EvidenceRow]) -> Option<String> {
@@ -226,7 +232,8 @@ impl Cluster<'_> {
             }
         }
         let lane = |name, when: &dyn Fn(&AccountId) -> Option<records::Timestamp>| {
-            let of = |role| rows.iter().filter(|m| m.role == role).filter_map(|m| when(&m.account_id)).collect();
+            let of =
+                |role| rows.iter().filter(|m| m.role == role).filter_map(|m| when(&m.account_id)).collect();
             Lane { name, members: of(Role::Member), victims: of(Role::Victim) }
         };
         timeline::draw(&[

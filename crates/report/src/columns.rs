@@ -219,14 +219,17 @@ impl Column<Keys> {
         if array.is_null(row) {
             return Err(ColumnError::Null { column: self.name.clone(), row });
         }
-        let wrong =
-            |reason: String| ColumnError::Value { column: self.name.clone(), row, reason };
+        let wrong = |reason: String| ColumnError::Value { column: self.name.clone(), row, reason };
         if let Some(bytes) = array.as_fixed_size_binary_opt() {
             let bytes: [u8; 32] =
                 bytes.value(row).try_into().map_err(|_| wrong("not 32 bytes".to_owned()))?;
             return Ok(PhotoKey::from_sha256(bytes));
         }
-        array.as_string::<i32>().value(row).parse().map_err(|error: records::IdError| wrong(error.to_string()))
+        array
+            .as_string::<i32>()
+            .value(row)
+            .parse()
+            .map_err(|error: records::IdError| wrong(error.to_string()))
     }
 }
 

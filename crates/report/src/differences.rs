@@ -103,19 +103,14 @@ fn children(tables: &Tables, parent: &str) -> Vec<String> {
 }
 
 /// What became of each cluster: from the comparison if there is one, else as the table says.
-pub(crate) fn change_of(
-    cluster: &records::tables::ClusterRow,
-    differences: Option<&Differences>,
-) -> Change {
+pub(crate) fn change_of(cluster: &records::tables::ClusterRow, differences: Option<&Differences>) -> Change {
     differences.and_then(|d| d.clusters.get(&cluster.cluster_id)).map_or(cluster.change, |d| d.change)
 }
 
 /// Indices of the clusters as an analyst should meet them: new and changed ones first, by score and then size.
 pub(crate) fn reading_order(tables: &Tables, differences: Option<&Differences>) -> Vec<usize> {
     let mut order: Vec<usize> = (0..tables.clusters.len()).collect();
-    let settled = |i: &usize| {
-        tables.clusters.get(*i).map(|c| change_of(c, differences) == Change::Unchanged)
-    };
+    let settled = |i: &usize| tables.clusters.get(*i).map(|c| change_of(c, differences) == Change::Unchanged);
     order.sort_by(|a, b| {
         settled(a).cmp(&settled(b)).then_with(|| match (tables.clusters.get(*a), tables.clusters.get(*b)) {
             (Some(a), Some(b)) => b

@@ -66,10 +66,16 @@ impl<'a> Ties<'a> {
     pub fn cut_off_by(&self, link: &WeakestLink) -> Vec<&'a AccountId> {
         let ends = BTreeSet::from([&link.account_a, &link.account_b]);
         let names = |tie: &Tie| -> BTreeSet<&AccountId> {
-            [tie.a, tie.b].iter().filter_map(|at| self.accounts.get(*at)).map(|(account, _)| *account).collect()
+            [tie.a, tie.b]
+                .iter()
+                .filter_map(|at| self.accounts.get(*at))
+                .map(|(account, _)| *account)
+                .collect()
         };
         let among_members = |tie: &&Tie| {
-            [tie.a, tie.b].iter().all(|at| self.accounts.get(*at).is_some_and(|(_, role)| *role == Role::Member))
+            [tie.a, tie.b]
+                .iter()
+                .all(|at| self.accounts.get(*at).is_some_and(|(_, role)| *role == Role::Member))
         };
         let ties: Vec<&Tie> = self.ties.iter().filter(among_members).collect();
         let Some(cut) = ties.iter().find(|tie| names(tie) == ends) else { return Vec::new() };
@@ -77,9 +83,10 @@ impl<'a> Ties<'a> {
             let mut seen = BTreeSet::from([start]);
             let mut open = vec![start];
             while let Some(at) = open.pop() {
-                let next = ties.iter().filter(|tie| (tie.a, tie.b) != (cut.a, cut.b)).filter_map(|tie| {
-                    if tie.a == at { Some(tie.b) } else { (tie.b == at).then_some(tie.a) }
-                });
+                let next = ties
+                    .iter()
+                    .filter(|tie| (tie.a, tie.b) != (cut.a, cut.b))
+                    .filter_map(|tie| if tie.a == at { Some(tie.b) } else { (tie.b == at).then_some(tie.a) });
                 open.extend(next.filter(|next| seen.insert(*next)).collect::<Vec<_>>());
             }
             seen

@@ -209,7 +209,11 @@ pub fn html(
             ("links between faces", words::grouped(run.links)),
         ],
         thresholds: run.thresholds.iter().map(|(name, value)| (name.clone(), *value)).collect(),
-        dead_letters: run.dead_letters.iter().map(|(why, n)| (words::signal(why), words::grouped(*n))).collect(),
+        dead_letters: run
+            .dead_letters
+            .iter()
+            .map(|(why, n)| (words::signal(why), words::grouped(*n)))
+            .collect(),
         checkpoint: run.checkpoint.iter().map(|(p, at)| (p.to_string(), words::grouped(at.0))).collect(),
         figures: figures(snapshot, differences.as_ref()),
         since: differences.as_ref().map(|d| d.since.as_str()),
@@ -228,7 +232,7 @@ pub fn html(
     environment.add_template("report.html", include_str!("../templates/report.html"))?;
     environment.add_template("cluster.html", include_str!("../templates/cluster.html"))?;
     environment.add_template("parts.html", include_str!("../templates/parts.html"))?;
-    Ok(environment.get_template("report.html")?.render(Value::from_serialize(&page))?)
+    Ok(environment.get_template("report.html")?.render(Value::from(minijinja::value::Serde(&page)))?)
 }
 
 fn gone(cluster: &crate::GoneCluster) -> Gone {

@@ -146,7 +146,8 @@ mod tests {
 
     #[test]
     fn one_file_on_many_accounts_is_one_pair() {
-        let rows = [row(1, 2, (7, 7)), row(1, 3, (7, 7)), row(2, 3, (7, 7)), row(1, 4, (7, 8)), row(4, 1, (8, 7))];
+        let rows =
+            [row(1, 2, (7, 7)), row(1, 3, (7, 7)), row(2, 3, (7, 7)), row(1, 4, (7, 8)), row(4, 1, (8, 7))];
         let (found, count) = pairs(&rows.iter().collect::<Vec<_>>(), 10);
         assert_eq!((found.len(), count), (2, 2));
         assert_eq!((found[0].kind, found[0].reach()), (LinkKind::SameBytes, 3));
@@ -169,9 +170,10 @@ mod tests {
         stored.insert(picture(9), b"<svg onload=...>".to_vec());
         let thumbnails = Thumbnails::in_memory(stored);
         let mut album = Album::new(Some(&thumbnails), 90);
-        assert_eq!([1, 1, 2, 3, 4, 9].map(|n| album.number(&picture(n))), [
-            Some(0), Some(0), Some(1), None, None, None
-        ]);
+        assert_eq!(
+            [1, 1, 2, 3, 4, 9].map(|n| album.number(&picture(n))),
+            [Some(0), Some(0), Some(1), None, None, None]
+        );
         assert_eq!((album.images.len(), album.left_out), (2, 1));
     }
 }

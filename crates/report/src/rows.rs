@@ -17,8 +17,7 @@ fn read<T>(
     path: &Path,
     take: impl Fn(&RecordBatch, &mut Vec<T>) -> Result<(), ColumnError>,
 ) -> Result<Vec<T>, SnapshotError> {
-    let file =
-        File::open(path).map_err(|source| SnapshotError::Read { path: path.to_owned(), source })?;
+    let file = File::open(path).map_err(|source| SnapshotError::Read { path: path.to_owned(), source })?;
     let damaged = |source| SnapshotError::Parquet { path: path.to_owned(), source };
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)
         .and_then(|builder| builder.with_batch_size(8192).build())
@@ -26,8 +25,7 @@ fn read<T>(
     let mut rows = Vec::new();
     for batch in reader {
         let batch = batch.map_err(|error| damaged(error.into()))?;
-        take(&batch, &mut rows)
-            .map_err(|source| SnapshotError::Table { path: path.to_owned(), source })?;
+        take(&batch, &mut rows).map_err(|source| SnapshotError::Table { path: path.to_owned(), source })?;
     }
     Ok(rows)
 }

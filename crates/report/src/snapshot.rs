@@ -138,10 +138,10 @@ impl Thumbnails {
 pub fn read_snapshot(folder: &Path) -> Result<Snapshot, SnapshotError> {
     let folder = &resolve(folder)?;
     let run_path = folder.join("run.json");
-    let run_text = fs::read(&run_path)
-        .map_err(|source| SnapshotError::Read { path: run_path.clone(), source })?;
-    let run = serde_json::from_slice(&run_text)
-        .map_err(|source| SnapshotError::Run { path: run_path, source })?;
+    let run_text =
+        fs::read(&run_path).map_err(|source| SnapshotError::Read { path: run_path.clone(), source })?;
+    let run =
+        serde_json::from_slice(&run_text).map_err(|source| SnapshotError::Run { path: run_path, source })?;
     let tables = Tables {
         clusters: rows::clusters(&folder.join("clusters.parquet"))?,
         members: rows::members(&folder.join("members.parquet"))?,
@@ -162,8 +162,8 @@ fn resolve(folder: &Path) -> Result<PathBuf, SnapshotError> {
         .into_iter()
         .find(|path| path.is_file())
         .ok_or_else(|| SnapshotError::NoSnapshot(folder.to_owned()))?;
-    let text = fs::read_to_string(&latest)
-        .map_err(|source| SnapshotError::Read { path: latest.clone(), source })?;
+    let text =
+        fs::read_to_string(&latest).map_err(|source| SnapshotError::Read { path: latest.clone(), source })?;
     let name = text.trim();
     // A name with a path in it would read from outside of the output folder.
     let plain = !name.is_empty() && !name.contains(['/', '\\']) && name != "..";

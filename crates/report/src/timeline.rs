@@ -11,7 +11,9 @@ use records::Timestamp;
 use crate::words;
 
 const WIDTH: i32 = 640;
-const LEFT: i32 = 118;
+/// Where the axis begins; left of it stands the column of what lies before.
+const LEFT: i32 = 178;
+const EARLIER: i32 = 118;
 const RIGHT: i32 = 18;
 const LANE: i32 = 74;
 const AXIS: i32 = 34;
@@ -57,14 +59,25 @@ pub(crate) fn burst(times: &[Timestamp]) -> Option<(Timestamp, Timestamp, usize)
 pub(crate) fn draw(lanes: &[Lane]) -> Option<String> {
     let times = || lanes.iter().flat_map(|lane| lane.members.iter().chain(&lane.victims));
     let (first, last) = (times().min()?.as_micros(), times().max()?.as_micros());
+    let first = focus(lanes, first, last);
     // A little air on both sides, and an hour at least, so that a single moment has an axis.
-    let air = ((last - first) / 40).max(1_800_000_000);
+    let air = ((last - first) / 30).max(1_800_000_000);
     let (start, end) = (first - air, last + air);
     let mut svg = String::new();
     let height = LANE * lanes.len() as i32 + AXIS;
     paint(&mut svg, height, lanes, (start, end)).ok()?;
     let label = "<svg class=\"timeline\" role=\"img\" aria-label=\"Timeline of account creation and first observation\" ";
     Some(svg.replacen("<svg ", label, 1))
+}
+
+/// Where the axis should begin: at the earliest time, unless that would crush what the cluster did into a corner; then
+/// where four fifths of the suspected accounts' times begin.
+fn focus(lanes: &[Lane], first: i64, last: i64) -> i64 {
+    let starts = lanes.iter().filter_map(|lane| burst(&lane.members)).map(|(start, ..)| start.as_micros());
+    match starts.min() {
+        Some(start) if last - first > 4 * (last - start) => start,
+        _ => first,
+    }
 }
 
 type Failed = DrawingAreaErrorKind<<SVGBackend<'static> as DrawingBackend>::ErrorType>;
@@ -74,7 +87,7 @@ fn paint(svg: &mut String, height: i32, lanes: &[Lane], (start, end): (i64, i64)
     let span = (end - start).max(1) as f64;
     let x_of = |micros: i64| LEFT + ((micros - start) as f64 / span * f64::from(WIDTH - LEFT - RIGHT)) as i32;
     let base = LANE * lanes.len() as i32;
-    let text = |colour: &RGBColor, h, v| {
+    let text = |colour: &'static RGBColor, h, v| {
         TextStyle::from(("sans-serif", 15).into_font()).color(colour).pos(Pos::new(h, v))
     };
     for (at, label) in ticks(start, end) {
@@ -82,9 +95,18 @@ fn paint(svg: &mut String, height: i32, lanes: &[Lane], (start, end): (i64, i64)
         area.draw(&PathElement::new([(x, 8), (x, base + 5)], FAINT.stroke_width(1)))?;
         area.draw(&Text::new(label, (x, base + 12), text(&INK, HPos::Center, VPos::Top)))?;
     }
+    let everything = || lanes.iter().flat_map(|lane| lane.members.iter().chain(&lane.victims));
+    let earlier = everything().any(|time| time.as_micros() < start);
+    if earlier {
+        let note = text(&INK, HPos::Center, VPos::Top);
+        area.draw(&Text::new("earlier", (EARLIER + 20, base + 12), note))?;
+    }
     for (nth, lane) in lanes.iter().enumerate() {
         let floor = LANE * (nth as i32 + 1) - 6;
         area.draw(&PathElement::new([(LEFT, floor), (WIDTH - RIGHT, floor)], INK.stroke_width(1)))?;
+        if earlier {
+            area.draw(&PathElement::new([(EARLIER, floor), (LEFT - 16, floor)], INK.stroke_width(1)))?;
+        }
         area.draw(&Text::new(lane.name, (0, floor - 26), text(&INK, HPos::Left, VPos::Center)))?;
         if lane.members.is_empty() && lane.victims.is_empty() {
             let note = text(&INK, HPos::Left, VPos::Center);
@@ -93,7 +115,9 @@ fn paint(svg: &mut String, height: i32, lanes: &[Lane], (start, end): (i64, i64)
         // Dots that would lie on each other are stacked; the stack stops growing at the lane's height.
         let mut stacks = std::collections::BTreeMap::<i32, i32>::new();
         let mut place = |time: &Timestamp| {
-            let column = (x_of(time.as_micros()) - LEFT) / STEP;
+            let before = time.as_micros() < start;
+            let column =
+                if before { (EARLIER + 24 - LEFT) / STEP } else { (x_of(time.as_micros()) - LEFT) / STEP };
             let stack = stacks.entry(column).or_default();
             *stack += 1;
             (LEFT + column * STEP, floor - 7 - ((*stack - 1) * STEP).min(LANE - 24))
@@ -114,8 +138,9 @@ fn paint(svg: &mut String, height: i32, lanes: &[Lane], (start, end): (i64, i64)
 fn ticks(start: i64, end: i64) -> Vec<(i64, String)> {
     const MINUTE: i64 = 60_000_000;
     const DAY: i64 = 1440 * MINUTE;
-    let wanted = (end - start) / 5;
-    let calendar = |months: i64, pattern: &str| calendar_ticks(start, end, months, pattern).unwrap_or_default();
+    let wanted = (end - start) / 4;
+    let calendar =
+        |months: i64, pattern: &str| calendar_ticks(start, end, months, pattern).unwrap_or_default();
     match wanted {
         w if w > 300 * DAY => calendar(12 * (w / (365 * DAY) + 1), "%Y"),
         w if w > 20 * DAY => {
@@ -170,7 +195,10 @@ mod tests {
         let mut times = vec![time("2019-01-01T00:00:00Z")];
         times.extend((0..9).map(|i| time(&format!("2026-03-0{}T00:00:00Z", 1 + i / 3))));
         let (first, last, inside) = burst(&times).unwrap();
-        assert_eq!((words::day(first), words::day(last), inside), ("1 Mar 2026".into(), "3 Mar 2026".into(), 9));
+        assert_eq!(
+            (words::day(first), words::day(last), inside),
+            ("1 Mar 2026".into(), "3 Mar 2026".into(), 9)
+        );
         assert_eq!(burst(&times[..2]), None);
     }
 
@@ -189,7 +217,10 @@ mod tests {
             assert!((2..=9).contains(&ticks.len()), "{start} to {end}: {ticks:?}");
         }
         let years = ticks(time("2019-05-01T00:00:00Z").as_micros(), time("2026-05-01T00:00:00Z").as_micros());
-        assert_eq!(years.iter().map(|(_, l)| l.as_str()).collect::<Vec<_>>(), ["2020", "2022", "2024", "2026"]);
+        assert_eq!(
+            years.iter().map(|(_, l)| l.as_str()).collect::<Vec<_>>(),
+            ["2020", "2022", "2024", "2026"]
+        );
     }
 
     #[test]

@@ -57,11 +57,13 @@ pub(crate) fn civil(time: Timestamp, pattern: &str) -> String {
 
 /// A span of time in the unit that gives a number below a hundred or so.
 pub(crate) fn span(seconds: f64) -> String {
-    let units = [(60.0, "second"), (60.0, "minute"), (24.0, "hour"), (365.25, "day"), (f64::INFINITY, "year")];
+    let units =
+        [(60.0, "second"), (60.0, "minute"), (24.0, "hour"), (365.25, "day"), (f64::INFINITY, "year")];
     let mut value = seconds.abs();
     for (size, name) in units {
         if value < size * 1.5 || size.is_infinite() {
-            let text = if value < 9.95 && name != "second" { format!("{value:.1}") } else { format!("{value:.0}") };
+            let text =
+                if value < 9.95 && name != "second" { format!("{value:.1}") } else { format!("{value:.0}") };
             let text = text.trim_end_matches(".0");
             return format!("{text}\u{a0}{name}{}", if text == "1" { "" } else { "s" });
         }
@@ -113,9 +115,7 @@ pub(crate) fn logistic(log_odds: f64) -> f64 {
 /// Text that cannot move the cursor, colour the terminal or turn the reading direction: control characters and
 /// direction marks become `\u{…}`.
 pub(crate) fn printable(text: &str) -> String {
-    let turns = |c: char| {
-        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
-    };
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
     text.chars().fold(String::new(), |mut out, c| {
         if c.is_control() || turns(c) {
             out.extend(c.escape_unicode());

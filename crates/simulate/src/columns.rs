@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -20,12 +20,16 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) fn read(path: &Path) -> Result<Self, SimulateError> {
         let file = File::open(path).map_err(SimulateError::file(path))?;
-        let builder =
-            ParquetRecordBatchReaderBuilder::try_new(file).map_err(SimulateError::parquet(path))?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(SimulateError::parquet(path))?;
         let columns = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
         let reader = builder.build().map_err(SimulateError::parquet(path))?;
         let batches = reader.collect::<Result<_, _>>().map_err(SimulateError::columns(path))?;
         Ok(Self { path: path.to_owned(), batches, columns })
+    }
+
+    /// Whether there is such a column.
+    pub(crate) fn has(&self, column: &str) -> bool {
+        self.columns.iter().any(|name| name == column)
     }
 
     /// A column of texts.
@@ -48,7 +52,7 @@ impl Table {
 
     /// A column of texts; empty if the table has no such column.
     pub(crate) fn optional_texts(&self, column: &str) -> Result<Vec<Option<String>>, SimulateError> {
-        if self.columns.iter().any(|name| name == column) { self.texts(column) } else { Ok(Vec::new()) }
+        if self.has(column) { self.texts(column) } else { Ok(Vec::new()) }
     }
 
     /// A column of numbers; nulls become NaN.
@@ -66,9 +70,8 @@ impl Table {
         to: &DataType,
         wanted: &'static str,
     ) -> Result<Vec<arrow::array::ArrayRef>, SimulateError> {
-        let wrong =
-            || SimulateError::Column { path: self.path.clone(), column: column.to_owned(), wanted };
-        if !self.columns.iter().any(|name| name == column) {
+        let wrong = || SimulateError::Column { path: self.path.clone(), column: column.to_owned(), wanted };
+        if !self.has(column) {
             return Err(wrong());
         }
         let arrays = self.batches.iter().filter_map(|batch| batch.column_by_name(column));

@@ -65,6 +65,16 @@ impl TruthWriter {
     }
 }
 
+/// Writes `truth.parquet` for accounts that stand in memory.
+///
+/// # Errors
+/// [`SimulateError`] if the file cannot be written.
+pub fn write_truth(accounts: &[Account], path: &Path) -> Result<(), SimulateError> {
+    let mut writer = TruthWriter::create(path)?;
+    writer.write(accounts)?;
+    writer.close().map(|_| ())
+}
+
 /// What an account is in truth, as read from a file that this or any other generator wrote.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TrueAccount {

@@ -60,7 +60,8 @@ mod tests {
     #[test]
     fn every_problem_is_told_at_once() {
         assert_eq!(StoreConfig::default().problems(), []);
-        let wrong = StoreConfig { path: PathBuf::new(), cache_mib: 0, journal_mib: 63, workers: 0, open_files: 1 };
+        let wrong =
+            StoreConfig { path: PathBuf::new(), cache_mib: 0, journal_mib: 63, workers: 0, open_files: 1 };
         let keys: Vec<_> = wrong.problems().into_iter().map(|(key, _)| key).collect();
         assert_eq!(keys, ["path", "cache_mib", "journal_mib", "workers", "open_files"]);
     }

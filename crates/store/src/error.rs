@@ -73,7 +73,9 @@ pub enum StoreError {
         what: String,
     },
     /// A row cannot be read.
-    #[error("a row of {keyspace} in the store cannot be read ({what}); restore a backup, or start with an empty state.path")]
+    #[error(
+        "a row of {keyspace} in the store cannot be read ({what}); restore a backup, or start with an empty state.path"
+    )]
     Malformed {
         /// Where the row stands.
         keyspace: &'static str,
@@ -94,7 +96,9 @@ pub enum StoreError {
     #[error("the store has one committer and it is already taken; drop it before asking for another")]
     CommitterTaken,
     /// The state moved on since the plan was made.
-    #[error("the plan was made for commit {planned}, but the state is at commit {current}; plan the batch again")]
+    #[error(
+        "the plan was made for commit {planned}, but the state is at commit {current}; plan the batch again"
+    )]
     StalePlan {
         /// The commit the plan stands on.
         planned: u64,
@@ -102,10 +106,14 @@ pub enum StoreError {
         current: u64,
     },
     /// The batch does not continue where the source was left.
-    #[error("the source does not continue where the state left it: {0}; start again, so that the source seeks to the checkpoint")]
+    #[error(
+        "the source does not continue where the state left it: {0}; start again, so that the source seeks to the checkpoint"
+    )]
     Checkpoint(#[from] CheckpointError),
     /// Embeddings of two model packs are never mixed.
-    #[error("the state holds faces of the model pack {state}, this batch has faces of {found}; set models.pack to {state}, or use another state.path")]
+    #[error(
+        "the state holds faces of the model pack {state}, this batch has faces of {found}; set models.pack to {state}, or use another state.path"
+    )]
     Pack {
         /// The pack of the state.
         state: PackId,
@@ -113,7 +121,9 @@ pub enum StoreError {
         found: PackId,
     },
     /// An embedding has another dimension than the state's.
-    #[error("the state holds embeddings of {state} dimensions, this batch has one of {found}; use the model pack the state was made with, or another state.path")]
+    #[error(
+        "the state holds embeddings of {state} dimensions, this batch has one of {found}; use the model pack the state was made with, or another state.path"
+    )]
     Dimension {
         /// The dimension of the state.
         state: u32,
@@ -121,7 +131,9 @@ pub enum StoreError {
         found: u32,
     },
     /// The log was trimmed further than the reader has come.
-    #[error("the index is at log entry {asked}, but the log starts at {first}; rebuild the index from the store")]
+    #[error(
+        "the index is at log entry {asked}, but the log starts at {first}; rebuild the index from the store"
+    )]
     LogTrimmed {
         /// Where the reader wants to go on.
         asked: u64,
@@ -129,7 +141,9 @@ pub enum StoreError {
         first: u64,
     },
     /// The reader is ahead of the log: the store has lost commits that the index has seen.
-    #[error("the index is at log entry {asked}, but the log ends at {end}: the store has lost commits; rebuild the index from the store and let the source replay")]
+    #[error(
+        "the index is at log entry {asked}, but the log ends at {end}: the store has lost commits; rebuild the index from the store and let the source replay"
+    )]
     LogAhead {
         /// Where the reader wants to go on.
         asked: u64,
@@ -160,6 +174,11 @@ impl StoreError {
                     Self::Folder { path, source }
                 }
             }
+            source @ (fjall::Error::JournalRecovery(_)
+            | fjall::Error::Unrecoverable
+            | fjall::Error::InvalidVersion(_)
+            | fjall::Error::InvalidTrailer
+            | fjall::Error::InvalidTag(_)) => Self::Damaged { path, what: format!("{source:?}") },
             source => Self::Engine { path, source },
         }
     }

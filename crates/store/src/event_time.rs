@@ -30,10 +30,11 @@ impl AccountDraft {
     pub fn apply(&mut self, event: &EmbeddedEvent) -> Verdict {
         let at = event.observed_at.as_micros();
         for photo in event.photos() {
-            let row = self
-                .photos
-                .entry((photo.photo_id.clone(), photo.key))
-                .or_insert(OwnershipRow { first: at, last: at, current: None });
+            let row = self.photos.entry((photo.photo_id.clone(), photo.key)).or_insert(OwnershipRow {
+                first: at,
+                last: at,
+                current: None,
+            });
             row.first = row.first.min(at);
             row.last = row.last.max(at);
         }
@@ -70,11 +71,8 @@ impl AccountDraft {
                 row.current = row.current.filter(|at| *at > new.at);
             }
             if self.row.facts.as_ref().is_none_or(|old| old.at <= new.at) {
-                self.row.facts = facts.map(|facts| VersionedFacts {
-                    at: new.at,
-                    hash: new.hash,
-                    facts: facts.clone(),
-                });
+                self.row.facts =
+                    facts.map(|facts| VersionedFacts { at: new.at, hash: new.hash, facts: facts.clone() });
             }
         }
         self.claim(photos, new.at);
@@ -99,10 +97,10 @@ impl AccountDraft {
 
     fn claim(&mut self, photos: &[EmbeddedPhoto], at: i64) {
         for photo in photos {
+            let of_key = |byte| (photo.photo_id.clone(), PhotoKey::from_sha256([byte; 32]));
             let latest = self
                 .photos
-                .iter()
-                .filter(|((id, _), _)| *id == photo.photo_id)
+                .range(of_key(0)..=of_key(0xff))
                 .filter_map(|((_, key), row)| Some((row.current?, *key)))
                 .max();
             if latest.is_some_and(|latest| latest > (at, photo.key)) {

@@ -87,7 +87,8 @@ pub(crate) fn parse_face(key: &[u8], keyspace: &'static str) -> Result<FaceKey, 
 
 /// Reads a number.
 pub(crate) fn parse_number(key: &[u8], keyspace: &'static str) -> Result<u64, StoreError> {
-    let key = key.try_into().map_err(|_| StoreError::Malformed { keyspace, what: "its number is not 8 bytes" })?;
+    let key =
+        key.try_into().map_err(|_| StoreError::Malformed { keyspace, what: "its number is not 8 bytes" })?;
     Ok(u64::from_be_bytes(key))
 }
 
@@ -101,8 +102,9 @@ pub(crate) fn orphan(commit: u64, photo: &PhotoKey) -> [u8; 40] {
 
 /// Reads what [`orphan`] wrote.
 pub(crate) fn parse_orphan(key: &[u8]) -> Result<(u64, PhotoKey), StoreError> {
-    let (commit, photo) =
-        key.split_at_checked(8).ok_or(StoreError::Malformed { keyspace: "orphans", what: "its key is too short" })?;
+    let (commit, photo) = key
+        .split_at_checked(8)
+        .ok_or(StoreError::Malformed { keyspace: "orphans", what: "its key is too short" })?;
     Ok((parse_number(commit, "orphans")?, parse_photo(photo, "orphans")?))
 }
 

@@ -113,6 +113,15 @@ impl Layers {
         self.leaves.get(&path.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>())?.value.as_str()
     }
 
+    /// Leaves out keys of a section that belong to a form of it that is not chosen: a file that lists every setting may be
+    /// used with any pipeline.
+    pub fn leave_out(&mut self, section: &str, keys: &[&str]) {
+        self.leaves.retain(|path, _| {
+            let key = path.get(1).map(String::as_str).unwrap_or_default();
+            path.first().is_none_or(|s| s != section) || !keys.contains(&key)
+        });
+    }
+
     /// Reads one section on top of `base`, reporting every leaf that does not fit. The section's leaves are used up;
     /// what is left in the end belongs to no section.
     pub fn section<T>(&mut self, name: &str, base: T, check: impl Fn(&T) -> Vec<(String, String)>) -> T

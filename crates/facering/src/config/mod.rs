@@ -8,7 +8,7 @@ mod own;
 use std::path::Path;
 
 pub use layers::{Layers, Problem};
-pub use own::{ModelsConfig, OutputConfig, PipelineConfig, PipelineKind};
+pub use own::{OutputConfig, PipelineConfig, PipelineKind};
 
 use crate::cli::Common;
 use crate::outcome::Misconfigured;
@@ -37,7 +37,7 @@ pub struct Settings {
     /// ONNX Runtime.
     pub inference: inference::InferenceConfig,
     /// Which model pack, and where packs lie.
-    pub models: ModelsConfig,
+    pub models: embed::ModelsConfig,
     /// How faces are found and embedded.
     pub embed: embed::EmbedConfig,
     /// The state folder.
@@ -75,6 +75,12 @@ impl Settings {
     /// Puts the sections together. Without a pipeline the source is not judged: the command does not read it.
     pub fn from_layers(mut layers: Layers, with_pipeline: bool) -> anyhow::Result<Self> {
         let kind = layers.text(&["source", "kind"]).unwrap_or("kafka").to_owned();
+        const ONLY_KAFKA: &[&str] = &[
+            "brokers", "topic", "group", "properties", "start", "batch_events", "batch_wait_ms", "max_message_bytes",
+            "fetch_wait_max_ms", "connect_timeout_ms",
+        ];
+        const ONLY_PARQUET: &[&str] = &["path", "batch_rows"];
+        layers.leave_out("source", if kind == "parquet" { ONLY_KAFKA } else { ONLY_PARQUET });
         let source = if kind == "parquet" {
             ingest::SourceConfig::Parquet(ingest::ParquetConfig::default())
         } else {
@@ -86,13 +92,16 @@ impl Settings {
             dead_letters: layers.section("dead_letters", Default::default(), ingest::DeadLetterConfig::problems),
             fetch: layers.section("fetch", Default::default(), fetch::FetchConfig::problems),
             inference: layers.section("inference", Default::default(), inference::InferenceConfig::problems),
-            models: layers.section("models", ModelsConfig::default(), ModelsConfig::problems),
+            models: layers.section("models", Default::default(), embed::ModelsConfig::problems),
             embed: layers.section("embed", Default::default(), embed::EmbedConfig::problems),
             state: layers.section("state", Default::default(), store::StoreConfig::problems),
             index: layers.section("index", Default::default(), index::IndexConfig::problems),
             clusters: layers.section("clusters", Default::default(), clusters::ClustersConfig::problems),
             output: layers.section("output", OutputConfig::default(), OutputConfig::problems),
-            serve: layers.section("serve", Default::default(), serve::ServeConfig::problems),
+            // An empty address switches the service off, and then nothing about it can be wrong.
+            serve: layers.section("serve", Default::default(), |s: &serve::ServeConfig| {
+                if s.listen.is_empty() { Vec::new() } else { s.problems() }
+            }),
         };
         let problems = layers.into_problems(SECTIONS);
         if problems.is_empty() { Ok(settings) } else { Err(anyhow::Error::new(Misconfigured(problems))) }

@@ -1,6 +1,6 @@
-//! Settings of the binary's own: what runs, which models, where snapshots go.
+//! Settings of the binary's own: what runs, and where snapshots go.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -41,57 +41,6 @@ impl PipelineConfig {
             problems.push(("stop_timeout_s".into(), format!("is {}; 1 to 3600 are allowed", self.stop_timeout_s)));
         }
         problems
-    }
-}
-
-/// The section `[models]`.
-#[derive(Deserialize, Serialize, Clone, Debug, PartialEq)]
-#[serde(deny_unknown_fields, default)]
-pub struct ModelsConfig {
-    /// The pack in use. `bundled` knows drawn portraits only; for photographs install a real one.
-    pub pack: String,
-    /// Where packs lie, a folder for each. Empty: `models` in the current folder, above the program, or
-    /// `../share/facering/models` beside it, whichever has the pack.
-    pub path: PathBuf,
-}
-
-impl Default for ModelsConfig {
-    fn default() -> Self {
-        Self { pack: "bundled".into(), path: PathBuf::new() }
-    }
-}
-
-impl ModelsConfig {
-    /// Everything that is wrong, as the key within the section and a sentence.
-    pub fn problems(&self) -> Vec<(String, String)> {
-        let mut problems = Vec::new();
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if self.pack.is_empty() || self.pack.starts_with('.') || !self.pack.chars().all(plain) {
-            let rule = "is no name of a pack; letters, digits, '-', '_' and '.' are allowed";
-            problems.push(("pack".into(), format!("{:?} {rule}", self.pack)));
-        }
-        problems
-    }
-
-    /// Folders in which packs are looked for, best first.
-    pub fn folders(&self) -> Vec<PathBuf> {
-        if !self.path.as_os_str().is_empty() {
-            return vec![self.path.clone()];
-        }
-        let mut folders = vec![PathBuf::from("models")];
-        if let Ok(program) = std::env::current_exe() {
-            folders.extend(program.ancestors().skip(1).take(4).map(|above| above.join("models")));
-            folders.extend(program.parent().map(|folder| folder.join("../share/facering/models")));
-        }
-        folders
-    }
-
-    /// The folder of the first place that has this pack, else where it would be installed.
-    pub fn folder_of(&self, pack: &str) -> PathBuf {
-        let folders = self.folders();
-        let has_it = |folder: &&PathBuf| folder.join(pack).join("pack.toml").exists();
-        let chosen = folders.iter().find(has_it).or(folders.first());
-        chosen.map_or_else(|| Path::new("models").join(pack), |folder| folder.join(pack))
     }
 }
 

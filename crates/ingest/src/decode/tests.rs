@@ -25,7 +25,9 @@ fn full() -> Value {
     })
 }
 
-fn changed(change: impl FnOnce(&mut serde_json::Map<String, Value>)) -> Result<ProfileEvent, Box<DeadLetter>> {
+fn changed(
+    change: impl FnOnce(&mut serde_json::Map<String, Value>),
+) -> Result<ProfileEvent, Box<DeadLetter>> {
     let mut value = full();
     change(value.as_object_mut().unwrap());
     decode(record(Some("a"), Some(&value.to_string())), MAX)
@@ -48,7 +50,10 @@ fn a_whole_event_is_read() {
     assert_eq!(photos.len(), 2);
     assert_eq!(photos[0].source, PhotoSource::Url(PhotoUrl::new("https://h.example/1.jpg")));
     assert_eq!(facts.username.as_deref(), Some("u"));
-    assert_eq!((facts.full_name, facts.followers, facts.following, facts.posts), (None, Some(1), Some(2), Some(3)));
+    assert_eq!(
+        (facts.full_name, facts.followers, facts.following, facts.posts),
+        (None, Some(1), Some(2), Some(3))
+    );
     assert_eq!(facts.created_at.unwrap().to_string(), "2025-01-01T00:00:00Z");
     assert_eq!(facts.verified, Some(false));
 }
@@ -117,13 +122,18 @@ fn each_broken_rule_has_its_reason_and_names_the_field() {
 
 #[test]
 fn what_is_no_object_is_malformed() {
-    for text in ["", "null", "[1]", r#"["a","2026-01-31T12:00:00Z",[]]"#, "{", "{\"a\":1,}", "\u{feff}{}", "17"] {
+    for text in
+        ["", "null", "[1]", r#"["a","2026-01-31T12:00:00Z",[]]"#, "{", "{\"a\":1,}", "\u{feff}{}", "17"]
+    {
         let letter = decode(record(Some("a"), Some(text)), MAX).unwrap_err();
         assert_eq!(letter.reason, DeadLetterReason::MalformedJson, "{text}");
     }
     let deep = "[".repeat(2000);
     let text = format!(r#"{{"x":{deep}"#);
-    assert_eq!(decode(record(Some("a"), Some(&text)), MAX).unwrap_err().reason, DeadLetterReason::MalformedJson);
+    assert_eq!(
+        decode(record(Some("a"), Some(&text)), MAX).unwrap_err().reason,
+        DeadLetterReason::MalformedJson
+    );
 }
 
 #[test]

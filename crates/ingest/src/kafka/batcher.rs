@@ -77,7 +77,11 @@ impl Batcher {
     ) -> Result<(), SourceError> {
         let Some((partition, next)) = self.next.get_mut(&number) else { return Ok(()) };
         if offset < *next {
-            return Err(SourceError::Recreated { partition: partition.clone(), position: *next, end: offset });
+            return Err(SourceError::Recreated {
+                partition: partition.clone(),
+                position: *next,
+                end: offset,
+            });
         }
         let span = Span { from: Position(*next), to: Position(offset + 1) };
         self.delta.extend(partition.clone(), span)?;

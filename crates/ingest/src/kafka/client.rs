@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
-use rdkafka::config::{FromClientConfig, RDKafkaLogLevel};
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::FutureProducer;
@@ -139,7 +139,9 @@ pub(super) fn fatal(error: &KafkaError, config: &KafkaConfig) -> Option<SourceEr
         (KafkaError::MessageConsumptionFatal(_), _) => {
             Some(SourceError::Client { detail: error.to_string() })
         }
-        (_, RDKafkaErrorCode::TopicAuthorizationFailed) => denied(format!("to read the topic {}", config.topic)),
+        (_, RDKafkaErrorCode::TopicAuthorizationFailed) => {
+            denied(format!("to read the topic {}", config.topic))
+        }
         (_, RDKafkaErrorCode::GroupAuthorizationFailed) => denied(format!("the group {}", config.group)),
         _ => None,
     }

@@ -12,5 +12,5 @@ mod reader;
 mod rebalance;
 mod start;
 
-pub(crate) use client::producer;
+pub(crate) use client::{Logged, producer};
 pub(crate) use reader::Reader;

@@ -19,6 +19,10 @@ use crate::{KafkaConfig, Positions, Record, SourceError, decode};
 /// Longest time between two looks at the stop signal.
 const TICK: Duration = Duration::from_millis(50);
 
+/// How long a full channel is waited for before partitions are paused. Pausing throws away what librdkafka has fetched
+/// ahead, so it is kept for pipelines that really are slow; a rebalance can wait this long.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// A consumer that has joined its group and is ready to be polled.
 pub(crate) struct Reader {
     config: KafkaConfig,
@@ -26,6 +30,8 @@ pub(crate) struct Reader {
     context: Arc<Rebalancer>,
     control: Arc<Control>,
     paused: bool,
+    /// Since when nothing more can be taken.
+    blocked: Option<Instant>,
 }
 
 impl Reader {
@@ -57,7 +63,7 @@ impl Reader {
         client::check_topic(&consumer, config, &stop)?;
         consumer.subscribe(&[&config.topic]).map_err(|e| SourceError::Client { detail: e.to_string() })?;
         let context = client::context(&consumer);
-        Ok(Self { config: config.clone(), consumer, context, control, paused: false })
+        Ok(Self { config: config.clone(), consumer, context, control, paused: false, blocked: None })
     }
 
     /// Polls until stopped or closed, then stays in the group until closed, so that a last commit still counts.
@@ -66,6 +72,7 @@ impl Reader {
         {
             let mut shared = self.context.shared();
             shared.outbox.clear();
+            self.control.ended();
             let sender = shared.sender.take();
             drop(shared);
             if let (Some(sender), Err(error)) = (sender, ended) {
@@ -75,47 +82,66 @@ impl Reader {
             }
         }
         while !self.control.is_closing() {
-            self.commit(CommitMode::Async);
+            self.commit();
             // Keeps the membership alive; records that come are left for the next reader.
             let _ = self.consumer.poll(TICK);
         }
-        self.commit(CommitMode::Sync);
+        // Closing the consumer, which happens when it is dropped, waits for this one.
+        self.commit();
     }
 
     fn read(&mut self) -> Result<(), SourceError> {
         while !self.context.is_over() {
-            self.commit(CommitMode::Async);
-            let wait = self.context.shared().batcher.due_in(Instant::now()).unwrap_or(TICK).min(TICK);
-            // Cloned so that the message does not borrow the reader.
-            let context = Arc::clone(&self.context);
-            match self.consumer.poll(wait) {
-                Some(Ok(message)) => take(&context, &message, self.config.max_message_bytes)?,
-                Some(Err(error)) => match client::fatal(&error, &self.config) {
-                    Some(fatal) => return Err(fatal),
-                    None => self.context.complain(&error.to_string()),
-                },
-                None => {}
+            self.commit();
+            if self.blocked.is_none_or(|since| since.elapsed() >= PATIENCE) {
+                self.poll()?;
             }
             let delivery = {
                 let mut shared = self.context.shared();
                 if let Some(error) = shared.fatal.take() {
                     return Err(error);
                 }
-                if shared.outbox.is_empty() && shared.batcher.is_due(Instant::now()) {
+                let mut delivery = shared.deliver();
+                if delivery == Delivery::Done && shared.batcher.is_due(Instant::now()) {
                     shared.close_batch();
+                    delivery = shared.deliver();
                 }
-                match shared.deliver() {
-                    Delivery::Done if shared.batcher.is_full() => Delivery::Full,
-                    delivery => delivery,
-                }
+                // While the channel is full the next batch is still gathered, then nothing more is taken.
+                (delivery, shared.batcher.is_full())
             };
             match delivery {
-                Delivery::Closed => return Ok(()),
-                Delivery::Full => self.pause(),
-                Delivery::Done => self.resume(),
+                (Delivery::Closed, _) => return Ok(()),
+                (Delivery::Full, true) => {
+                    if self.blocked.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
+                        self.pause();
+                    } else {
+                        std::thread::sleep(Duration::from_millis(2));
+                    }
+                }
+                (Delivery::Full, false) => {}
+                (Delivery::Done, _) => {
+                    self.blocked = None;
+                    self.resume();
+                }
             }
         }
         Ok(())
+    }
+
+    /// Takes one record, or what else librdkafka has to say.
+    fn poll(&self) -> Result<(), SourceError> {
+        let wait = self.context.shared().batcher.due_in(Instant::now()).unwrap_or(TICK).min(TICK);
+        match self.consumer.poll(wait) {
+            Some(Ok(message)) => take(&self.context, &message, self.config.max_message_bytes),
+            Some(Err(error)) => match client::fatal(&error, &self.config) {
+                Some(fatal) => Err(fatal),
+                None => {
+                    self.context.complain(&error.to_string());
+                    Ok(())
+                }
+            },
+            None => Ok(()),
+        }
     }
 
     /// Pauses everything assigned. Repeated while the channel stays full, since a rebalance may have brought more.
@@ -142,7 +168,7 @@ impl Reader {
     }
 
     /// Tells Kafka the newest positions of the partitions that are ours, if there are any.
-    fn commit(&self, mode: CommitMode) {
+    fn commit(&self) {
         let Some(checkpoint) = self.control.take_commit() else { return };
         let mut list = TopicPartitionList::new();
         for (number, partition) in self.context.shared().batcher.assigned() {
@@ -153,7 +179,7 @@ impl Reader {
             }
         }
         if list.count() > 0
-            && let Err(error) = self.consumer.commit(&list, mode)
+            && let Err(error) = self.consumer.commit(&list, CommitMode::Async)
         {
             tracing::debug!(%error, "kafka did not take a commit");
         }

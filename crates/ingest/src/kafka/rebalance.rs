@@ -127,7 +127,11 @@ impl Rebalancer {
         *self.stop.borrow() || self.control.is_closing()
     }
 
-    fn assigned(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> Result<(), SourceError> {
+    fn assigned(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        list: &mut TopicPartitionList,
+    ) -> Result<(), SourceError> {
         let numbers: Vec<i32> = list.elements_for_topic(&self.topic).iter().map(|e| e.partition()).collect();
         let mut partitions = Vec::new();
         for number in numbers {
@@ -143,8 +147,8 @@ impl Rebalancer {
             self.shared().batcher.assign(number, partition.clone(), point.span);
             partitions.push(partition);
         }
-        let cooperative = consumer.rebalance_protocol() == RebalanceProtocol::Cooperative;
-        let done = if cooperative { consumer.incremental_assign(list) } else { consumer.assign(list) };
+        let done =
+            if is_cooperative(consumer) { consumer.incremental_assign(list) } else { consumer.assign(list) };
         done.map_err(|e| SourceError::Client { detail: e.to_string() })?;
         if !partitions.is_empty() {
             let mut shared = self.shared();
@@ -190,11 +194,7 @@ impl Rebalancer {
             }
         }
         self.settle(&wait);
-        if consumer.rebalance_protocol() == RebalanceProtocol::Cooperative {
-            consumer.incremental_unassign(list)
-        } else {
-            consumer.unassign()
-        }
+        if is_cooperative(consumer) { consumer.incremental_unassign(list) } else { consumer.unassign() }
     }
 
     /// Waits until the pipeline has nothing of the revoked partitions in flight, or nobody cares any more.
@@ -215,6 +215,11 @@ impl Rebalancer {
     }
 }
 
+/// Whether partitions come and go one by one; the older protocol replaces the whole assignment.
+fn is_cooperative(consumer: &BaseConsumer<Rebalancer>) -> bool {
+    matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative)
+}
+
 impl ClientContext for Rebalancer {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log(level, facility, message);
@@ -226,12 +231,7 @@ impl ClientContext for Rebalancer {
 }
 
 impl ConsumerContext for Rebalancer {
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        event: RDKafkaRespErr,
-        list: &mut TopicPartitionList,
-    ) {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let done = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             self.assigned(consumer, list)
         } else {

@@ -14,7 +14,7 @@ use crate::population::{Kinship, Person, Picture, Shown, Treatment};
 use crate::seeding::{generator, mix};
 
 /// Median of 1 - (cosine of a photo to its person), and the standard deviation of its logarithm.
-const PHOTO_SCATTER: (f32, f32) = (0.118, 0.34);
+const PHOTO_SCATTER: (f32, f32) = (0.1265, 0.33);
 /// Seed of the direction towards which blurred faces drift.
 const BLUR: u64 = 0x0062_6c75_7221;
 /// Share of that direction in what replaces a lost face.
@@ -59,7 +59,7 @@ fn person(space: Space, person: Person) -> Vec<f32> {
     let own = direction(space, mix(person.seed, 0));
     let Some((family, kinship)) = person.family else { return own };
     let likeness: f32 = match kinship {
-        Kinship::Siblings => generator(mix(family, 1)).random_range(0.60..0.72),
+        Kinship::Siblings => generator(mix(family, 1)).random_range(0.63..0.69),
         Kinship::Twins => generator(mix(family, 1)).random_range(0.88..0.96),
     };
     let mut values = direction(space, mix(family, 0));
@@ -94,7 +94,11 @@ fn kept_when_small(width_px: f32) -> f32 {
     let mut before = MEASURED[0];
     for point in MEASURED {
         if width_px <= point.0 {
-            let part = if point.0 > before.0 { ((width_px - before.0) / (point.0 - before.0)).max(0.0) } else { 1.0 };
+            let part = if point.0 > before.0 {
+                ((width_px - before.0) / (point.0 - before.0)).max(0.0)
+            } else {
+                1.0
+            };
             return before.1 + part * (point.1 - before.1);
         }
         before = point;

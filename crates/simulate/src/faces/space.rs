@@ -36,7 +36,7 @@ impl Space {
     /// How fast the variances fall off: the last axis has exp(-decay) of the first one's.
     const fn decay(self) -> f32 {
         match self {
-            Self::MobileFaceNet128 => 3.7,
+            Self::MobileFaceNet128 => 3.8,
             Self::ArcFace512 => 4.8,
         }
     }

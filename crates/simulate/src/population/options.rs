@@ -180,7 +180,8 @@ mod tests {
     #[test]
     fn the_defaults_are_right_and_every_problem_is_told_at_once() {
         assert_eq!(Options::default().problems(), []);
-        let wrong = Options { accounts: 3, bots: f64::NAN, smallest_ring: 9, largest_ring: 8, ..Options::default() };
+        let wrong =
+            Options { accounts: 3, bots: f64::NAN, smallest_ring: 9, largest_ring: 8, ..Options::default() };
         let keys: Vec<_> = wrong.problems().into_iter().map(|(key, _)| key).collect();
         assert_eq!(keys, ["accounts", "bots", "largest_ring"]);
     }

@@ -83,7 +83,11 @@ impl Treatment {
 
     /// By how much a resized copy is smaller than its original, 0.45 to 1.
     pub(crate) fn scale(self) -> f32 {
-        if self.resized { 0.45 + 0.5 * (crate::seeding::scramble(self.variant) >> 40) as f32 / (1 << 24) as f32 } else { 1.0 }
+        if self.resized {
+            0.45 + 0.5 * (crate::seeding::scramble(self.variant) >> 40) as f32 / (1 << 24) as f32
+        } else {
+            1.0
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which scenes a population consists of: first the rings with their victims, then honest scenes until the number of
-//! accounts is reached exactly. Kinds are taken by the largest deficit against their weight, so that every kind with a
-//! weight comes up early even in a small population.
+//! accounts is reached exactly. The kind that lags most behind its weight is next, so that every kind with a weight comes
+//! up early even in a small population.
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
@@ -120,13 +120,13 @@ impl Drawing {
     }
 }
 
-/// The kind that lags most behind its share.
+/// The kind that lags most behind its share: first those that did not come up yet, the weightiest of them before others.
 fn neediest(shares: &[f64], used: &[u64]) -> usize {
-    let total: u64 = used.iter().sum();
-    let deficit = |at: usize| {
-        if shares[at] > 0.0 { shares[at] * (total as f64 + 10.0) - used[at] as f64 } else { f64::NEG_INFINITY }
+    let progress = |at: usize| if shares[at] > 0.0 { used[at] as f64 / shares[at] } else { f64::INFINITY };
+    let order = |a: &usize, b: &usize| {
+        progress(*a).total_cmp(&progress(*b)).then_with(|| shares[*b].total_cmp(&shares[*a]))
     };
-    (0..shares.len()).max_by(|a, b| deficit(*a).total_cmp(&deficit(*b))).unwrap_or(0)
+    (0..shares.len()).min_by(order).unwrap_or(0)
 }
 
 fn log_uniform(least: u64, most: u64, rng: &mut ChaCha8Rng) -> u64 {

@@ -77,7 +77,11 @@ impl<'a> Stage<'a> {
     /// A new photo of one person. One in twenty-five shows the face small.
     pub(super) fn portrait(&mut self, person: Person) -> Arc<Original> {
         let seed = self.fresh_seed();
-        if self.chance(0.04) { one_face(seed, person, 24.0, 55.0) } else { one_face(seed, person, 62.0, 360.0) }
+        if self.chance(0.04) {
+            one_face(seed, person, 24.0, 55.0)
+        } else {
+            one_face(seed, person, 62.0, 360.0)
+        }
     }
 
     /// A new photo of a face too small or blurred to be told from others.

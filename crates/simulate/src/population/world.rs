@@ -27,7 +27,8 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(options: &Options) -> Self {
         let HonestMix { fan, meme, stock, .. } = options.honest;
-        let pool = |share: f64, owners: f64, least: u64| (options.accounts as f64 * share / owners) as u64 + least;
+        let pool =
+            |share: f64, owners: f64, least: u64| (options.accounts as f64 * share / owners) as u64 + least;
         Self {
             seed: mix(options.seed, 0x0077_6f72_6c64),
             celebrities: pool(fan, 150.0, 3),
@@ -70,7 +71,12 @@ impl World {
     /// A stock portrait; each model has several.
     pub(super) fn stock(&self, rng: &mut ChaCha8Rng) -> Arc<Original> {
         let number = Self::popular(self.stock * 4, rng);
-        one_face(mix(self.seed ^ 4, number), Person { seed: mix(self.seed ^ 5, number / 4), family: None }, 120.0, 380.0)
+        one_face(
+            mix(self.seed ^ 4, number),
+            Person { seed: mix(self.seed ^ 5, number / 4), family: None },
+            120.0,
+            380.0,
+        )
     }
 
     /// A default avatar.

@@ -24,7 +24,11 @@ pub(crate) fn clothes(canvas: &mut Canvas, identity: &PortraitIdentity, nuisance
     let neck = identity.head.neck;
     let shoulder = stream.between(1.65, 2.05);
     let slope = stream.between(1.85, 2.05);
-    let bottom = ((canvas.height() - pose.centre.1) / pose.unit).max(3.2) + 0.5;
+    let edge = ((canvas.height() - pose.centre.1) / pose.unit).max(3.2) + 0.5;
+    let bottom = edge.min(6.4);
+    if edge > bottom {
+        legs(canvas, pose, shoulder, second.scaled(0.55));
+    }
     let kind = stream.below(6);
     // How far the neckline sinks below the collar bone.
     let dip = match kind {
@@ -35,11 +39,11 @@ pub(crate) fn clothes(canvas: &mut Canvas, identity: &PortraitIdentity, nuisance
     };
     let side = |sign: f32| -> Vec<Spot> {
         vec![
-            (sign * (neck + 0.10), 1.66),
-            (sign * (neck + 0.55), slope - 0.12),
+            (sign * (neck + 0.07), 1.62),
+            (sign * (neck + 0.55), slope - 0.14),
             (sign * shoulder, slope + 0.22),
             (sign * (shoulder + 0.30), slope + 0.95),
-            (sign * (shoulder + 0.40), bottom),
+            (sign * (shoulder + 0.34), bottom),
         ]
     };
     let mut points = vec![(0.0, 1.70 + dip)];
@@ -71,24 +75,55 @@ pub(crate) fn clothes(canvas: &mut Canvas, identity: &PortraitIdentity, nuisance
             canvas.stroke(polygon(&flap).as_ref(), 0.018 * unit, Ink::Flat(main.scaled(0.4), 0.6));
         }
         if kind == 4 {
-            let tie = [(-0.11, 1.88), (0.11, 1.88), (0.07, 2.05), (0.20, 3.1), (0.0, 3.4), (-0.20, 3.1), (-0.07, 2.05)]
-                .map(|spot| pose.body(spot));
+            let tie = [
+                (-0.11, 1.88),
+                (0.11, 1.88),
+                (0.07, 2.05),
+                (0.20, 3.1),
+                (0.0, 3.4),
+                (-0.20, 3.1),
+                (-0.07, 2.05),
+            ]
+            .map(|spot| pose.body(spot));
             canvas.fill(polygon(&tie).as_ref(), Ink::solid(second.scaled(0.7)));
         } else {
             for row in 0..3 {
                 let button = pose.body((0.0, 2.35 + 0.45 * row as f32));
-                canvas.fill(ellipse(button, 0.04 * unit, 0.04 * unit, 0.0).as_ref(), Ink::solid(main.scaled(0.4)));
+                canvas.fill(
+                    ellipse(button, 0.04 * unit, 0.04 * unit, 0.0).as_ref(),
+                    Ink::solid(main.scaled(0.4)),
+                );
             }
         }
     }
     if kind == 5 {
         // A roll neck.
-        let roll = [(-neck - 0.06, 1.36), (neck + 0.06, 1.36), (neck + 0.14, 1.80), (0.0, 1.92), (-neck - 0.14, 1.80)]
-            .map(|spot| pose.body(spot));
+        let roll = [
+            (-neck - 0.06, 1.36),
+            (neck + 0.06, 1.36),
+            (neck + 0.14, 1.80),
+            (0.0, 1.92),
+            (-neck - 0.14, 1.80),
+        ]
+        .map(|spot| pose.body(spot));
         canvas.fill(closed(&roll).as_ref(), Ink::solid(main.scaled(0.88)));
         canvas.stroke(closed(&roll).as_ref(), 0.02 * unit, Ink::Flat(main.scaled(0.5), 0.6));
     }
     canvas.stroke(shape.as_ref(), 0.022 * unit, Ink::Flat(main.scaled(0.45), 0.55));
+}
+
+/// Trousers and shoes, for people seen from far away.
+fn legs(canvas: &mut Canvas, pose: &Pose, shoulder: f32, colour: Rgb) {
+    for sign in [-1.0, 1.0] {
+        let leg = [(0.08, 6.0), (shoulder + 0.15, 6.0), (shoulder * 0.85, 10.8), (0.30, 10.8)]
+            .map(|(x, y)| pose.body((sign * x, y)));
+        canvas.fill(polygon(&leg).as_ref(), Ink::solid(colour));
+        let shoe = pose.body((sign * (0.35 + shoulder * 0.35), 10.9));
+        canvas.fill(
+            ellipse(shoe, 0.62 * pose.unit, 0.24 * pose.unit, 0.0).as_ref(),
+            Ink::solid(Rgb::hex(0x241f1f)),
+        );
+    }
 }
 
 /// Glasses on the nose.

@@ -83,12 +83,7 @@ fn eye(canvas: &mut Canvas, identity: &PortraitIdentity, nuisance: &Nuisance, po
     iris(canvas, identity, nuisance, pose, (cx, cy + eyes.height * 0.06), height, mask.as_ref());
     // Shadow of the lid on the eyeball.
     let lid_line = open(&upper);
-    canvas.stroke_within(
-        lid_line.as_ref(),
-        0.065 * unit,
-        Ink::Flat(Rgb::hex(0x2a2030), 0.25),
-        mask.as_ref(),
-    );
+    canvas.stroke_within(lid_line.as_ref(), 0.065 * unit, Ink::Flat(Rgb::hex(0x2a2030), 0.25), mask.as_ref());
     let lash = Rgb::hex(0x1d1513);
     canvas.stroke(lid_line.as_ref(), (0.020 + 0.030 * eyes.lashes) * unit, Ink::solid(lash));
     if eyes.lashes > 0.45 {
@@ -175,7 +170,8 @@ pub(crate) fn nose(canvas: &mut Canvas, identity: &PortraitIdentity, nuisance: &
     let tip = nose_tip(identity, pose);
     // The flank away from the light lies in shadow.
     let side = if nuisance.light_angle.cos() > 0.0 { -1.0 } else { 1.0 };
-    let bridge = |x: f32, y: f32, height: f32| pose.raised((x + nose.skew * y / base, y), height * nose.height);
+    let bridge =
+        |x: f32, y: f32, height: f32| pose.raised((x + nose.skew * y / base, y), height * nose.height);
     let flank = closed(&[
         bridge(side * nose.bridge * 0.55, -0.12, 0.15),
         bridge(side * nose.bridge * 0.45, base * 0.45, 0.7),
@@ -292,8 +288,13 @@ pub(crate) fn mouth(canvas: &mut Canvas, identity: &PortraitIdentity, nuisance: 
     );
     let line = Ink::Flat(mouth.colour.scaled(0.42), 0.9);
     if gap <= 0.012 {
-        let seam =
-            open(&[at(-1.0, 0.0), at(-0.5, top + 0.006), at(0.0, top + 0.01), at(0.5, top + 0.006), at(1.0, 0.0)]);
+        let seam = open(&[
+            at(-1.0, 0.0),
+            at(-0.5, top + 0.006),
+            at(0.0, top + 0.01),
+            at(0.5, top + 0.006),
+            at(1.0, 0.0),
+        ]);
         canvas.stroke(seam.as_ref(), 0.020 * unit, line);
     }
     for spot in [at(-1.0, 0.0), at(1.0, 0.0)] {

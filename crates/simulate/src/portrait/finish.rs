@@ -5,7 +5,7 @@ use super::stream::Stream;
 
 /// Applies the camera of `nuisance` to interleaved RGB pixels.
 pub(crate) fn develop(pixels: &mut [u8], width: usize, height: usize, nuisance: &Nuisance) {
-    let tint = 0.10 * nuisance.warmth;
+    let tint = 0.085 * nuisance.warmth;
     grade(
         pixels,
         [
@@ -54,8 +54,8 @@ pub(crate) fn blur(pixels: &mut [u8], width: usize, height: usize, radius: f32) 
                 let left = source[if x >= 3 { x - 3 } else { x }];
                 let right = source[if x + 3 < row { x + 3 } else { x }];
                 target[x] =
-                    ((u32::from(left) * side + u32::from(source[x]) * centre + u32::from(right) * side + 128) >> 8)
-                        as u8;
+                    ((u32::from(left) * side + u32::from(source[x]) * centre + u32::from(right) * side + 128)
+                        >> 8) as u8;
             }
         }
         for y in 0..height {
@@ -63,9 +63,11 @@ pub(crate) fn blur(pixels: &mut [u8], width: usize, height: usize, radius: f32) 
             let below = &copy[(y + 1).min(height - 1) * row..][..row];
             let (source, target) = (&copy[y * row..(y + 1) * row], &mut pixels[y * row..(y + 1) * row]);
             for x in 0..row {
-                target[x] =
-                    ((u32::from(above[x]) * side + u32::from(source[x]) * centre + u32::from(below[x]) * side + 128)
-                        >> 8) as u8;
+                target[x] = ((u32::from(above[x]) * side
+                    + u32::from(source[x]) * centre
+                    + u32::from(below[x]) * side
+                    + 128)
+                    >> 8) as u8;
             }
         }
     }

@@ -86,10 +86,10 @@ pub(crate) fn front(canvas: &mut Canvas, identity: &PortraitIdentity, pose: &Pos
         HairStyle::Bowl => (hair.volume * 0.7, hair.sides + 0.05),
         _ => (hair.volume * 0.8, hair.sides + 0.03),
     };
-    let long = matches!(hair.style, HairStyle::Bob | HairStyle::LongFringe | HairStyle::LongStraight)
-        || hair.style == HairStyle::LongWavy;
+    let long = hair.style.is_long() && hair.style != HairStyle::Bun;
     let bottom = if long { 0.45 } else { hair.sideburn };
-    let crown: Vec<Spot> = (0..=12).map(|step| outer(identity, 180.0 - step as f32 * 15.0, top, sides)).collect();
+    let crown: Vec<Spot> =
+        (0..=12).map(|step| outer(identity, 180.0 - step as f32 * 15.0, top, sides)).collect();
     let edge = hairline(identity, bottom);
     let mut outline: Vec<Spot> = Vec::with_capacity(40);
     let wide = identity.head.cheek + sides * 0.7;
@@ -97,7 +97,8 @@ pub(crate) fn front(canvas: &mut Canvas, identity: &PortraitIdentity, pose: &Pos
     outline.extend(crown.iter().map(|&spot| pose.rim(spot)));
     outline.push(pose.rim((wide, (TEMPLE + bottom) * 0.5)));
     outline.push(pose.rim((identity.head.cheek * 1.0 + sides * 0.4, bottom)));
-    outline.extend(edge.iter().rev().map(|&spot| pose.at(spot)));
+    let reach = identity.head.forehead * 0.97;
+    outline.extend(edge.iter().rev().map(|&spot| pose.within(spot, reach)));
     outline.push(pose.rim((-identity.head.cheek * 1.0 - sides * 0.4, bottom)));
     let shape = closed(&outline);
 
@@ -107,7 +108,7 @@ pub(crate) fn front(canvas: &mut Canvas, identity: &PortraitIdentity, pose: &Pos
         return;
     }
     // The hair throws a soft shadow on the forehead.
-    let shadow: Vec<Spot> = edge.iter().map(|&spot| pose.at(spot)).collect();
+    let shadow: Vec<Spot> = edge.iter().map(|&spot| pose.within(spot, reach)).collect();
     canvas.stroke(open(&shadow).as_ref(), 0.085 * pose.unit, Ink::Flat(Rgb::hex(0x301810), 0.20));
     if matches!(hair.style, HairStyle::Curly | HairStyle::Afro) {
         let size = if hair.style == HairStyle::Afro { 0.10 } else { 0.13 + 0.05 * hair.wave };
@@ -115,7 +116,8 @@ pub(crate) fn front(canvas: &mut Canvas, identity: &PortraitIdentity, pose: &Pos
         puffs(canvas, hair, pose, &rim, size, colour.scaled(0.9));
     }
     let (from, to) = (pose.rim((0.0, -identity.head.skull - top)), pose.rim((0.0, bottom)));
-    canvas.fill(shape.as_ref(), Ink::Linear(from, to, (colour.lighter(0.10), 1.0), (colour.scaled(0.80), 1.0)));
+    canvas
+        .fill(shape.as_ref(), Ink::Linear(from, to, (colour.lighter(0.10), 1.0), (colour.scaled(0.80), 1.0)));
     if matches!(hair.style, HairStyle::Curly | HairStyle::Afro) {
         curls(canvas, identity, pose, top);
     } else {
@@ -158,7 +160,9 @@ fn hairline(identity: &PortraitIdentity, bottom: f32) -> Vec<Spot> {
     let mut points = vec![(-inner * 0.985, bottom * 0.85)];
     for step in 0..=steps {
         let x = -0.96 + 1.92 * step as f32 / steps as f32;
-        points.push((x * inner, height(x).min(bottom - 0.05)));
+        // Hair may touch the brows but never hides an eye.
+        let lowest = if x.abs() < 0.72 { -0.17 } else { bottom - 0.05 };
+        points.push((x * inner, height(x).min(lowest)));
     }
     points.push((inner * 0.985, bottom * 0.85));
     points
@@ -177,11 +181,7 @@ fn strands(canvas: &mut Canvas, identity: &PortraitIdentity, pose: &Pose, crown:
             (from.0 + (to.0 - from.0) * share, from.1 + (to.1 - from.1) * share)
         };
         let middle = way(way(root, over, 0.55), end, 0.35);
-        let line = open(&[
-            pose.rim(way(root, over, 0.35)),
-            pose.rim(middle),
-            pose.at(way(middle, end, 0.9)),
-        ]);
+        let line = open(&[pose.rim(way(root, over, 0.35)), pose.rim(middle), pose.at(way(middle, end, 0.9))]);
         let bright = stream.chance(0.5);
         let colour = if bright { hair.colour.lighter(0.22) } else { hair.colour.scaled(0.62) };
         let width = stream.between(0.012, 0.034) * pose.unit;
@@ -211,7 +211,8 @@ fn curls(canvas: &mut Canvas, identity: &PortraitIdentity, pose: &Pose, top: f32
             continue;
         }
         let radius = stream.between(0.05, 0.09) * pose.unit;
-        let arc = open(&[(x - radius, y), (x, y - radius), (x + radius, y), (x + radius * 0.4, y + radius * 0.6)]);
+        let arc =
+            open(&[(x - radius, y), (x, y - radius), (x + radius, y), (x + radius * 0.4, y + radius * 0.6)]);
         let colour = if stream.chance(0.5) { hair.colour.lighter(0.2) } else { hair.colour.scaled(0.6) };
         canvas.stroke(arc.as_ref(), 0.022 * pose.unit, Ink::Flat(colour, 0.7));
     }

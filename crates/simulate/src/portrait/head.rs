@@ -57,13 +57,10 @@ pub(crate) fn neck(canvas: &mut Canvas, identity: &PortraitIdentity, pose: &Pose
     let side = |sign: f32| {
         [
             (top.0 + sign * half * pose.unit, top.1),
-            {
-                let (x, y) = pose.body((sign * half * 0.98, 1.35));
-                (x, y)
-            },
-            pose.body((sign * half * 1.12, 1.62)),
-            pose.body((sign * (half + 0.75), 1.95)),
-            (base.0 + sign * (half + 0.8) * pose.unit, base.1),
+            pose.body((sign * half * 0.96, 1.35)),
+            pose.body((sign * half * 1.08, 1.62)),
+            pose.body((sign * (half + 0.36), 1.92)),
+            (base.0 + sign * (half + 0.4) * pose.unit, base.1),
         ]
     };
     let mut points = side(1.0).to_vec();
@@ -72,10 +69,8 @@ pub(crate) fn neck(canvas: &mut Canvas, identity: &PortraitIdentity, pose: &Pose
     // The chin throws a shadow on the neck.
     let chin = pose.rim((0.0, identity.head.chin + 0.10));
     let shadow = ellipse(chin, half * 1.05 * pose.unit, 0.34 * pose.unit, 0.0);
-    canvas.fill(
-        shadow.as_ref(),
-        Ink::Radial(chin, 0.62 * pose.unit, (shade(tone), 0.75), (shade(tone), 0.0)),
-    );
+    canvas
+        .fill(shadow.as_ref(), Ink::Radial(chin, 0.62 * pose.unit, (shade(tone), 0.75), (shade(tone), 0.0)));
 }
 
 /// Both ears; they are partly covered by the head that is drawn over them.
@@ -110,10 +105,7 @@ pub(crate) fn face(
     canvas.fill(shape, Ink::solid(tone));
     // Round shading: the sides of a head fall away from the viewer.
     let middle = pose.at((0.0, 0.1));
-    canvas.fill(
-        shape,
-        Ink::Radial(middle, 1.65 * unit, (tone.lighter(0.25), 0.35), (shade(tone), 0.62)),
-    );
+    canvas.fill(shape, Ink::Radial(middle, 1.65 * unit, (tone.lighter(0.25), 0.35), (shade(tone), 0.62)));
     canvas.stroke(shape, 0.022 * unit, Ink::Flat(shade(tone).scaled(0.75), 0.7));
     for sign in [-1.0, 1.0] {
         let cheek = pose.at((sign * 0.52, 0.42 - 0.05 * nuisance.smile));
@@ -123,11 +115,8 @@ pub(crate) fn face(
             Ink::Radial(cheek, 0.28 * unit, (red, skin.blush), (red, 0.0)),
             mask,
         );
-        let hollow = open(&[
-            pose.at((sign * 0.80, 0.36)),
-            pose.at((sign * 0.62, 0.60)),
-            pose.at((sign * 0.50, 0.74)),
-        ]);
+        let hollow =
+            open(&[pose.at((sign * 0.80, 0.36)), pose.at((sign * 0.62, 0.60)), pose.at((sign * 0.50, 0.74))]);
         canvas.stroke_within(
             hollow.as_ref(),
             0.10 * unit,
@@ -168,7 +157,10 @@ fn creases(canvas: &mut Canvas, identity: &PortraitIdentity, nuisance: &Nuisance
     for sign in [-1.0, 1.0] {
         let fold = open(&[
             pose.at((sign * (identity.nose.width + 0.06), identity.nose.length - 0.04)),
-            pose.at((sign * (identity.nose.width + 0.17 + 0.04 * smile), (identity.nose.length + mouth) / 2.0)),
+            pose.at((
+                sign * (identity.nose.width + 0.17 + 0.04 * smile),
+                (identity.nose.length + mouth) / 2.0,
+            )),
             pose.at((sign * (identity.mouth.width + 0.10 + 0.05 * smile), mouth - 0.02)),
         ]);
         let ink = Ink::Flat(shade(tone).scaled(0.9), (0.15 + 0.55 * depth) * (0.3 + 0.7 * smile.max(depth)));

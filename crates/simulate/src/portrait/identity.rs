@@ -73,6 +73,17 @@ impl HairStyle {
         Self::Slick,
         Self::Bowl,
     ];
+
+    /// The style at this place (0..1) of the list.
+    fn at(place: f32) -> Self {
+        let index = (place * Self::ALL.len() as f32) as usize;
+        Self::ALL.get(index).copied().unwrap_or(Self::Bald)
+    }
+
+    /// Whether it hangs down beside the face.
+    pub(crate) fn is_long(self) -> bool {
+        matches!(self, Self::Bob | Self::LongFringe | Self::LongStraight | Self::LongWavy | Self::Bun)
+    }
 }
 
 /// The beard's cut.
@@ -229,7 +240,7 @@ impl PortraitIdentity {
             forehead: d.between(0.84, 1.02),
             skull: d.between(1.18, 1.42),
             cheek: d.between(0.86, 1.06),
-            jaw: d.between(0.60, 0.92),
+            jaw: d.between(0.60, 0.88),
             jaw_height: d.between(0.70, 0.95),
             chin: d.between(1.20, 1.48),
             chin_width: d.between(0.20, 0.46),
@@ -237,10 +248,11 @@ impl PortraitIdentity {
             ear_size: d.between(0.20, 0.34),
             ear_height: d.between(-0.02, 0.22),
             ear_width: d.between(0.06, 0.17),
-            neck: d.between(0.46, 0.70),
+            neck: d.between(0.40, 0.56),
         };
+        let style = HairStyle::at(d.between(0.0, 1.0));
         let hair_colour = hair_colour_of(d);
-        let skin = skin_of(d, hair_colour);
+        let skin = skin_of(d, style, hair_colour);
         let eyes = Eyes {
             spacing: d.between(0.35, 0.47),
             width: d.between(0.145, 0.225),
@@ -293,10 +305,7 @@ impl PortraitIdentity {
             skew: d.between(-0.03, 0.03),
         };
         let hair = Hair {
-            style: {
-                let place = d.between(0.0, HairStyle::ALL.len() as f32) as usize;
-                HairStyle::ALL.get(place).copied().unwrap_or(HairStyle::Bald)
-            },
+            style,
             colour: hair_colour,
             hairline: d.between(-0.86, -0.60),
             volume: d.between(0.04, 0.26),
@@ -329,10 +338,10 @@ impl PortraitIdentity {
     }
 }
 
-fn skin_of(d: &mut Dice, hair: Rgb) -> Skin {
+fn skin_of(d: &mut Dice, style: HairStyle, hair: Rgb) -> Skin {
     let base = Rgb::on_scale(&SKIN, d.between(0.0, 1.0));
     let undertone = d.between(-1.0, 1.0);
-    let tone = Rgb::new(base.r * (1.0 + 0.02 * undertone), base.g, base.b * (1.0 - 0.09 * undertone));
+    let tone = Rgb::new(base.r * (1.0 + 0.02 * undertone), base.g, base.b * (1.0 - 0.055 * undertone));
     let blush = d.between(0.0, 0.5);
     let cheekbones = d.between(0.0, 1.0);
     let creases = (d.between(-0.6, 1.0)).max(0.0);
@@ -351,10 +360,16 @@ fn skin_of(d: &mut Dice, hair: Rgb) -> Skin {
     let moles = (0..count)
         .map(|_| {
             let side = if d.stream.chance(0.5) { 1.0 } else { -1.0 };
-            (side * d.stream.between(0.22, 0.72), d.stream.between(0.15, 0.98), d.stream.between(0.017, 0.036))
+            (
+                side * d.stream.between(0.22, 0.72),
+                d.stream.between(0.15, 0.98),
+                d.stream.between(0.017, 0.036),
+            )
         })
         .collect();
-    let beard = match d.between(0.0, 8.0) as usize {
+    // Long hair and a beard seldom meet.
+    let beards = if style.is_long() { 48.0 } else { 8.0 };
+    let beard = match d.between(0.0, beards) as usize {
         0 => Beard::Stubble,
         1 => Beard::Moustache,
         2 => Beard::Goatee,

@@ -81,9 +81,9 @@ pub struct Nuisance {
     pub clothes: u64,
     /// Glasses, if any.
     pub glasses: Option<Glasses>,
-    /// Radius of the blur as a share of the picture's shorter side (0 to 0.008).
+    /// Radius of the blur as a share of the picture's shorter side (0 to 0.005).
     pub blur: f32,
-    /// Standard deviation of the sensor noise in grey levels (0 to 9).
+    /// Standard deviation of the sensor noise in grey levels (0 to 6).
     pub noise: f32,
     /// Seed of the sensor noise.
     pub noise_seed: u64,
@@ -146,8 +146,8 @@ impl Nuisance {
             background: s.word(),
             clothes: s.word(),
             glasses,
-            blur: if s.chance(0.35) { s.between(0.0, 0.008) } else { 0.0 },
-            noise: if s.chance(0.5) { s.between(0.0, 9.0) } else { 0.0 },
+            blur: if s.chance(0.35) { s.between(0.0, 0.005) } else { 0.0 },
+            noise: if s.chance(0.35) { s.between(0.0, 6.0) } else { 0.0 },
             noise_seed: s.word(),
             jpeg_quality: s.between(55.0, 96.0) as u8,
         }

@@ -86,8 +86,8 @@ impl Picture {
     /// # Errors
     /// [`PictureError::Codec`] as for [`Picture::to_jpeg`].
     pub fn through_jpeg(&self, quality: u8) -> Result<Self, PictureError> {
-        let decoded =
-            image::load_from_memory_with_format(&self.to_jpeg(quality)?, image::ImageFormat::Jpeg)?.into_rgb8();
+        let decoded = image::load_from_memory_with_format(&self.to_jpeg(quality)?, image::ImageFormat::Jpeg)?
+            .into_rgb8();
         Ok(Self {
             width: decoded.width(),
             height: decoded.height(),

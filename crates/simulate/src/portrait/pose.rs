@@ -47,6 +47,17 @@ impl Pose {
         self.place((turned.0, y * cos_pitch - turned.1 * sin_pitch))
     }
 
+    /// Pixels of a point on the surface, but never beyond `reach` to either side of the head's middle: for
+    /// edges that would otherwise turn out past the outline.
+    pub(crate) fn within(&self, (x, y): Spot, reach: f32) -> Spot {
+        let (sin_yaw, cos_yaw) = self.yaw;
+        let inside = 1.0 - (x / 1.08).powi(2) - (y / 1.75).powi(2);
+        let z = DEPTH * inside.max(0.0).sqrt();
+        let turned = (x * cos_yaw + z * sin_yaw).clamp(-reach, reach);
+        let depth = -x * sin_yaw + z * cos_yaw;
+        self.place((turned, y * self.pitch.1 - depth * self.pitch.0))
+    }
+
     /// Pixels of a point on the outline of the head, which hardly moves when the head turns; the jaw
     /// stands forward and so follows a little.
     pub(crate) fn rim(&self, (x, y): Spot) -> Spot {
@@ -91,6 +102,16 @@ mod tests {
         let (x, y) = pose.at((0.5, 1.0));
         assert!((x - 120.0).abs() < 1e-3 && (y - 120.0).abs() < 1e-3);
         assert_eq!(pose.rim((1.0, 0.0)), (140.0, 80.0));
+    }
+
+    #[test]
+    fn a_point_kept_within_the_outline_is_the_surface_elsewhere() {
+        let pose = Pose::new((0.0, 0.0), 1.0, -0.4, 0.1, 0.2);
+        let (free, kept) = (pose.at((0.3, -0.5)), pose.within((0.3, -0.5), 0.9));
+        assert!((free.0 - kept.0).abs() < 1e-5 && (free.1 - kept.1).abs() < 1e-5);
+        let straight = Pose::new((0.0, 0.0), 1.0, -0.4, 0.0, 0.0);
+        assert!(straight.at((-0.9, -0.5)).0 < -0.95);
+        assert_eq!(straight.within((-0.9, -0.5), 0.9).0, -0.9);
     }
 
     #[test]

@@ -31,14 +31,7 @@ pub struct Remake {
 impl Remake {
     /// Only saved again as JPEG.
     pub fn reencoded(jpeg_quality: u8) -> Self {
-        Self {
-            crop: [0.0; 4],
-            mirror: false,
-            longer_side: None,
-            gain: [1.0; 3],
-            contrast: 1.0,
-            jpeg_quality,
-        }
+        Self { crop: [0.0; 4], mirror: false, longer_side: None, gain: [1.0; 3], contrast: 1.0, jpeg_quality }
     }
 
     /// A recipe as bots mix them: usually re-encoded and resized, often cropped a little, sometimes
@@ -56,14 +49,7 @@ impl Remake {
         let mut gain = || if recoloured { s.between(0.92, 1.08) } else { 1.0 };
         let gain = [gain(), gain(), gain()];
         let contrast = if recoloured { s.between(0.92, 1.1) } else { 1.0 };
-        Self {
-            crop,
-            mirror,
-            longer_side: resized,
-            gain,
-            contrast,
-            jpeg_quality: s.between(55.0, 92.0) as u8,
-        }
+        Self { crop, mirror, longer_side: resized, gain, contrast, jpeg_quality: s.between(55.0, 92.0) as u8 }
     }
 
     /// The remade pixels, before they are saved as JPEG.
@@ -115,7 +101,8 @@ pub fn resize(picture: &Picture, width: u32, height: u32) -> Result<Picture, Pic
     if width == 0 || height == 0 {
         return Err(error);
     }
-    let Some(buffer) = ImageBuffer::<Rgb<u8>, _>::from_raw(picture.width, picture.height, &picture.pixels[..])
+    let Some(buffer) =
+        ImageBuffer::<Rgb<u8>, _>::from_raw(picture.width, picture.height, &picture.pixels[..])
     else {
         return Err(error);
     };

@@ -1,0 +1,135 @@
+//! Writing a snapshot.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use records::PhotoKey;
+use records::tables::{RunInfo, TABLES_VERSION, Tables};
+
+use super::{LATEST, PREFIX, columns, schema};
+use crate::ClustersError;
+
+/// A small JPEG of a picture in evidence, with its key.
+pub type Thumbnail = (PhotoKey, Vec<u8>);
+
+/// Writes a snapshot and makes it the latest; gives its folder.
+///
+/// `run.snapshot` is the wanted name (`yyyymmddThhmmssZ`, see `Timestamp::compact`); where it is taken, `-2`, `-3`, … is added
+/// and stands in the `run.json` written. Thumbnails become `thumbnails/<picture>.jpg`. Of all snapshots the newest `keep` stay
+/// (at least 1, this one included); `None` keeps all.
+///
+/// # Errors
+/// [`ClustersError::Io`] or [`ClustersError::Table`]; `LATEST` and earlier snapshots are then as they were.
+pub fn write_snapshot(
+    output: &Path,
+    tables: &Tables,
+    run: &RunInfo,
+    thumbnails: impl IntoIterator<Item = Thumbnail>,
+    keep: Option<usize>,
+) -> Result<PathBuf, ClustersError> {
+    let home = output.join("clusters");
+    fs::create_dir_all(&home).map_err(io(&home))?;
+    let mut name = run.snapshot.clone();
+    let mut count = 1;
+    while home.join(format!("{PREFIX}{name}")).exists() {
+        count += 1;
+        name = format!("{}-{count}", run.snapshot);
+    }
+    let place = home.join(format!("{PREFIX}{name}"));
+    let draft = home.join(format!(".draft-{name}"));
+    if draft.exists() {
+        fs::remove_dir_all(&draft).map_err(io(&draft))?;
+    }
+    fs::create_dir_all(&draft).map_err(io(&draft))?;
+
+    table(&draft.join("clusters.parquet"), columns::clusters(&tables.clusters))?;
+    table(&draft.join("members.parquet"), columns::members(&tables.members))?;
+    table(&draft.join("evidence.parquet"), columns::evidence(&tables.evidence))?;
+    table(&draft.join("accounts.parquet"), columns::accounts(&tables.accounts))?;
+    let run = RunInfo { snapshot: name, ..run.clone() };
+    let path = draft.join("run.json");
+    let json = serde_json::to_vec_pretty(&run).map_err(|e| io(&path)(e.into()))?;
+    durable(&path, &json)?;
+    let folder = draft.join("thumbnails");
+    for (key, jpeg) in thumbnails {
+        if !folder.exists() {
+            fs::create_dir(&folder).map_err(io(&folder))?;
+        }
+        durable(&folder.join(format!("{key}.jpg")), &jpeg)?;
+    }
+    if folder.exists() {
+        flush_folder(&folder)?;
+    }
+    flush_folder(&draft)?;
+    fs::rename(&draft, &place).map_err(io(&place))?;
+    flush_folder(&home)?;
+
+    let (latest, next) = (home.join(LATEST), home.join(".LATEST.next"));
+    let folder_name = format!("{PREFIX}{}\n", run.snapshot);
+    durable(&next, folder_name.as_bytes())?;
+    fs::rename(&next, &latest).map_err(io(&latest))?;
+    flush_folder(&home)?;
+    if let Some(keep) = keep {
+        remove_old(&home, &place, keep.max(1))?;
+    }
+    Ok(place)
+}
+
+/// Removes all but the newest snapshots, never the one just written. Names sort by time.
+fn remove_old(home: &Path, newest: &Path, keep: usize) -> Result<(), ClustersError> {
+    let mut old: Vec<PathBuf> = Vec::new();
+    for entry in fs::read_dir(home).map_err(io(home))? {
+        let path = entry.map_err(io(home))?.path();
+        let named = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(PREFIX));
+        if named && path != newest {
+            old.push(path);
+        }
+    }
+    old.sort();
+    let surplus = (old.len() + 1).saturating_sub(keep);
+    for path in old.into_iter().take(surplus) {
+        fs::remove_dir_all(&path).map_err(io(&path))?;
+    }
+    Ok(())
+}
+
+/// Attaches a path to an I/O error.
+pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ClustersError + '_ {
+    move |source| ClustersError::Io { path: path.to_owned(), source }
+}
+
+fn durable(path: &Path, bytes: &[u8]) -> Result<(), ClustersError> {
+    let mut file = File::create(path).map_err(io(path))?;
+    file.write_all(bytes).map_err(io(path))?;
+    file.sync_all().map_err(io(path))
+}
+
+fn flush_folder(path: &Path) -> Result<(), ClustersError> {
+    File::open(path).and_then(|f| f.sync_all()).map_err(io(path))
+}
+
+fn table(path: &Path, batch: Result<RecordBatch, ArrowError>) -> Result<(), ClustersError> {
+    let failed = |e: &dyn std::fmt::Display| ClustersError::Table { path: path.to_owned(), detail: e.to_string() };
+    let batch = batch.map_err(|e| failed(&e))?;
+    let version = KeyValue::new(schema::VERSION_KEY.to_owned(), TABLES_VERSION.to_owned());
+    let level = ZstdLevel::try_new(3).map_err(|e| failed(&e))?;
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_created_by("facering".to_owned())
+        .set_key_value_metadata(Some(vec![version]))
+        .build();
+    let file = File::create(path).map_err(io(path))?;
+    let mut writer =
+        ArrowWriter::try_new(&file, batch.schema(), Some(properties)).map_err(|e| failed(&e))?;
+    writer.write(&batch).map_err(|e| failed(&e))?;
+    writer.close().map_err(|e| failed(&e))?;
+    file.sync_all().map_err(io(path))
+}

@@ -1,0 +1,116 @@
+//! The stage: every photo ends in its event or in the dead letters.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
+mod common;
+
+use common::toys::{self, Shape};
+use embed::{EmbedConfig, Embedder, embed_events};
+use records::{
+    AccountId, Batch, CheckpointDelta, DeadLetterReason, Embedding, FetchedEvent, FetchedPhoto, GivenFace,
+    Origin, PackId, PartitionId, PhotoId, PhotoKey, Picture, Position, ProfileFacts, Span, Stage, StagedBody,
+    Timestamp,
+};
+
+fn photo(id: &str, key: &[u8], picture: Picture) -> FetchedPhoto {
+    FetchedPhoto {
+        photo_id: PhotoId::new(id).unwrap(),
+        key: PhotoKey::of_bytes(key),
+        file_bytes: 10,
+        picture,
+    }
+}
+
+fn event(account: &str, body: StagedBody<FetchedPhoto>) -> FetchedEvent {
+    FetchedEvent {
+        account: AccountId::new(account).unwrap(),
+        observed_at: Timestamp::EPOCH,
+        content_hash: [0; 32],
+        body,
+        origin: Origin::row(PartitionId::file("f"), Position(3)),
+    }
+}
+
+fn given(values: &[f32], pack: Option<&str>) -> GivenFace {
+    GivenFace {
+        photo_id: PhotoId::new("given").unwrap(),
+        photo_sha256: None,
+        photo_pdq: None,
+        face_width_px: None,
+        embedding: Some(Embedding::normalised(values).unwrap()),
+        pack: pack.map(|pack| PackId::new(pack).unwrap()),
+    }
+}
+
+#[test]
+fn every_photo_ends_in_its_event_or_in_the_dead_letters() {
+    let Some(runtime) = common::runtime() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let shape = Shape { any_batch: true, axis: true, mixes: false };
+    let pack = toys::pack(folder.path(), shape, false, |_| {});
+    let config = EmbedConfig { thumbnails: true, thumbnail_px: 32, ..EmbedConfig::default() };
+    let embedder = Embedder::new(&runtime, &pack, config).unwrap();
+    let bright = || Picture::Pixels(toys::plain(64, [255, 250, 240]));
+    let nothing = || Picture::Pixels(toys::plain(64, [200; 3]));
+    let replace = |photos| StagedBody::Replace { photos, facts: ProfileFacts::default() };
+    let mut delta = CheckpointDelta::default();
+    delta.extend(PartitionId::file("f"), Span { from: Position(0), to: Position(9) }).unwrap();
+    let rows =
+        vec![given(&[1.0, 2.0, 3.0], None), given(&[1.0, 2.0], None), given(&[1.0, 2.0, 2.0], Some("other"))];
+    let only_wrong = vec![given(&[1.0, 2.0], None)];
+    let mut batch = Batch::new(
+        vec![
+            event("a", replace(vec![photo("1", b"x", bright()), photo("2", b"y", nothing())])),
+            event("b", replace(vec![photo("3", b"x", bright()), photo("4", b"z", Picture::Known)])),
+            event("c", StagedBody::Deleted),
+            event(
+                "d",
+                StagedBody::Add { photos: vec![photo("given", b"g", Picture::Given(rows))], facts: None },
+            ),
+            event(
+                "e",
+                StagedBody::Add { photos: vec![photo("w", b"w", Picture::Given(only_wrong))], facts: None },
+            ),
+        ],
+        delta.clone(),
+    );
+    let earlier = batch.items[0].origin.dead_letter(Stage::Fetch, DeadLetterReason::NotFound, "gone");
+    batch.dead.push(earlier.clone());
+
+    let done = embed_events(&embedder, batch);
+    assert_eq!(done.delta, delta);
+    let accounts: Vec<&str> = done.items.iter().map(|event| event.account.as_str()).collect();
+    assert_eq!(accounts, ["a", "b", "c", "d", "e"]);
+    let photos: Vec<Vec<&str>> = done
+        .items
+        .iter()
+        .map(|event| event.photos().iter().map(|photo| photo.photo_id.as_str()).collect())
+        .collect();
+    assert_eq!(photos, [vec!["1"], vec!["3", "4"], vec![], vec!["given"], vec![]]);
+
+    let first = done.items[0].photos()[0].content.as_ref().unwrap();
+    assert_eq!(done.items[1].photos()[0].content.as_ref(), Some(first), "one picture, one content");
+    assert_eq!((first.facts.size, first.faces.len(), first.partial), ((64, 64), 2, false));
+    assert!(first.facts.hashed && first.faces[0].eye_alignment.is_some());
+    assert!(first.thumbnail.as_ref().is_some_and(|jpeg| jpeg.starts_with(&[0xff, 0xd8])));
+    assert_eq!(done.items[1].photos()[1].content, None);
+    let rows = done.items[3].photos()[0].content.as_ref().unwrap();
+    assert!(rows.partial && rows.faces.len() == 1 && rows.faces[0].quality.linkable);
+
+    let letters: Vec<(&str, DeadLetterReason)> = done
+        .dead
+        .iter()
+        .skip(1)
+        .map(|letter| (letter.account.as_ref().unwrap().as_str(), letter.reason))
+        .collect();
+    assert_eq!(done.dead[0], earlier);
+    assert_eq!(
+        letters,
+        [
+            ("a", DeadLetterReason::InferenceFailed),
+            ("d", DeadLetterReason::WrongDimension),
+            ("d", DeadLetterReason::WrongPack),
+            ("e", DeadLetterReason::WrongDimension),
+        ]
+    );
+    assert!(done.dead.iter().skip(1).all(|letter| letter.stage == Stage::Embed && letter.photo.is_some()));
+}

@@ -1,0 +1,98 @@
+//! What the detector reads, taken from one published state of the store.
+//!
+//! The store gives its rows sorted by key, so positions are found by binary search and nothing is hashed twice.
+
+use anyhow::Context;
+use clusters::{AllowLists, Input, PackCalibration, PreviousCluster};
+use records::{AccountId, FaceKey, PhotoKey, Timestamp};
+use store::Reader;
+
+/// Reads accounts, photos, faces, ownerships and links. Deleted accounts and pictures without owners are left out.
+pub fn read(reader: &Reader, pack: PackCalibration, previous: Vec<PreviousCluster>) -> anyhow::Result<Input> {
+    let as_of = reader.greatest_observed_at().unwrap_or(Timestamp::EPOCH);
+    let mut input = Input::empty(as_of, pack);
+    input.previous = previous;
+    input.allow = AllowLists::default();
+    read_accounts(reader, &mut input).context("the accounts cannot be read from the state")?;
+    let photos = read_photos(reader, &mut input).context("the photos cannot be read from the state")?;
+    read_ownerships(reader, &photos, &mut input).context("the owners cannot be read from the state")?;
+    let faces = read_faces(reader, &photos, &mut input).context("the faces cannot be read from the state")?;
+    read_links(reader, &faces, &mut input).context("the links cannot be read from the state")?;
+    Ok(input)
+}
+
+fn position<K: Ord>(sorted: &[K], key: &K) -> Option<u32> {
+    sorted.binary_search(key).ok().and_then(|at| u32::try_from(at).ok())
+}
+
+fn read_accounts(reader: &Reader, input: &mut Input) -> anyhow::Result<()> {
+    for row in reader.accounts() {
+        let (id, account) = row?;
+        if !account.deleted {
+            input.accounts.push(clusters::Account {
+                id,
+                facts: account.facts,
+                first_seen: account.first_seen,
+                last_seen: account.last_seen,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn read_photos(reader: &Reader, input: &mut Input) -> anyhow::Result<Vec<PhotoKey>> {
+    let mut keys = Vec::new();
+    for row in reader.photos() {
+        let (key, photo) = row?;
+        if photo.owners > 0 {
+            keys.push(key);
+            input.photos.push(clusters::Photo { key, hashed: photo.facts.hashed });
+        }
+    }
+    Ok(keys)
+}
+
+fn read_ownerships(reader: &Reader, photos: &[PhotoKey], input: &mut Input) -> anyhow::Result<()> {
+    let accounts: Vec<AccountId> = input.accounts.iter().map(|account| account.id.clone()).collect();
+    for row in reader.ownerships() {
+        let own = row?;
+        if let (Some(account), Some(photo)) = (position(&accounts, &own.account), position(photos, &own.photo)) {
+            input.ownerships.push(clusters::Ownership {
+                account,
+                photo,
+                photo_id: own.photo_id,
+                observed_at: own.first_observed,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn read_faces(reader: &Reader, photos: &[PhotoKey], input: &mut Input) -> anyhow::Result<Vec<FaceKey>> {
+    let mut keys = Vec::new();
+    for row in reader.faces() {
+        let (key, face) = row?;
+        if let Some(photo) = position(photos, &key.photo) {
+            keys.push(key);
+            input.faces.push(clusters::Face {
+                photo,
+                tag: key.tag,
+                linkable: face.quality.linkable,
+                main: face.main,
+                width_px: face.quality.width_px,
+                eye_alignment: face.eye_alignment,
+            });
+        }
+    }
+    Ok(keys)
+}
+
+fn read_links(reader: &Reader, faces: &[FaceKey], input: &mut Input) -> anyhow::Result<()> {
+    for row in reader.links() {
+        let link = row?;
+        if let (Some(a), Some(b)) = (position(faces, &link.a), position(faces, &link.b)) {
+            input.links.push(clusters::Link { a, b, cosine: link.cosine.get(), relation: link.relation });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! What `facering run` does: the stages wired together over one opened state.
+
+mod calibration;
+mod desk;
+mod flow;
+mod input;
+mod neighbours;
+mod progress;
+mod snapshots;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::sync::{mpsc, watch};
+
+use calibration::Floor;
+pub use desk::Desk;
+pub use flow::{End, Order, Parts};
+pub use neighbours::{StoredVectors, stored_form};
+pub use progress::{Progress, Summary};
+pub use snapshots::{Snapshots, Written};
+
+use crate::config::Settings;
+use crate::state::State;
+
+/// How often a line about the progress is logged.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// A pipeline over an opened state.
+pub struct Pipeline {
+    state: State,
+    parts: Parts,
+    snapshots: Arc<Snapshots>,
+    orders: (mpsc::Sender<Order>, mpsc::Receiver<Order>),
+}
+
+/// What a run left behind.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Counts and times.
+    pub summary: Summary,
+    /// The last snapshot written, if any.
+    pub snapshot: Option<Written>,
+}
+
+impl Pipeline {
+    /// Opens the state, loads the models, prepares the stages. Nothing is read yet.
+    pub fn open(settings: &Settings) -> anyhow::Result<Self> {
+        let state = State::open(settings)?;
+        let parts = Parts::new(settings, &state)?;
+        let snapshots = Snapshots::new(settings, state.store.clone(), &state.pack, Arc::clone(&parts.progress));
+        Ok(Self { state, parts, snapshots: Arc::new(snapshots), orders: mpsc::channel(4) })
+    }
+
+    /// The state, for those who only read.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The stages, for searches by picture.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// Where orders to the running pipeline go.
+    pub fn orders(&self) -> mpsc::Sender<Order> {
+        self.orders.0.clone()
+    }
+
+    /// The desk of this state; there can be one at a time.
+    pub fn desk(&self) -> anyhow::Result<Desk> {
+        desk_of(&self.parts.settings, &self.state)
+    }
+
+    /// Writes a snapshot of the state as it is; `None` if the state is empty.
+    pub fn write_snapshot(&self) -> anyhow::Result<Option<Written>> {
+        self.snapshots.write()
+    }
+
+    /// Runs until the source ends or `stop` becomes true. With `every`, a snapshot is written that often if anything
+    /// changed; at the end of a source that has an end, one is written in any case.
+    pub async fn run(
+        &mut self,
+        every: Option<Duration>,
+        at_end: bool,
+        stop: watch::Receiver<bool>,
+    ) -> anyhow::Result<Outcome> {
+        let mut desk = self.desk()?;
+        // Nothing is in flight yet, so nothing can refer to a picture without owners.
+        desk.sweep(0)?;
+        let started = Instant::now();
+        let logging = tokio::spawn(log_progress(Arc::clone(&self.parts.progress), started));
+        let writing = every.map(|every| tokio::spawn(write_regularly(Arc::clone(&self.snapshots), every)));
+        let result = loop {
+            match self.parts.run(&mut desk, &mut self.orders.1, stop.clone()).await {
+                Ok(End::Again) => tracing::debug!("the flow starts again from the checkpoint"),
+                other => break other,
+            }
+        };
+        logging.abort();
+        if let Some(writing) = writing {
+            // A snapshot being written is finished: it runs on a thread of its own and this waits for it.
+            writing.abort();
+        }
+        result?;
+        let stopped = *stop.borrow();
+        let snapshot = if at_end && !stopped {
+            let snapshots = Arc::clone(&self.snapshots);
+            tokio::task::spawn_blocking(move || snapshots.write()).await.context("writing the snapshot panicked")??
+        } else {
+            self.snapshots.last()
+        };
+        Ok(Outcome { summary: self.parts.progress.summary(), snapshot })
+    }
+}
+
+/// The desk of an opened state.
+pub fn desk_of(settings: &Settings, state: &State) -> anyhow::Result<Desk> {
+    let (index, clusters) = (&settings.index, &settings.clusters);
+    let calibration = state.pack.calibration();
+    let floor = Floor::new(calibration, index.link_floor, clusters.copy_cosine, clusters.false_neighbours);
+    Desk::new(state.store.clone(), Arc::clone(&state.index), floor)
+}
+
+async fn log_progress(progress: Arc<Progress>, started: Instant) {
+    let mut seen = 0;
+    loop {
+        tokio::time::sleep(LOG_EVERY).await;
+        if progress.events() != seen {
+            seen = progress.events();
+            tracing::info!("{}", progress.line(started.elapsed()));
+        }
+    }
+}
+
+async fn write_regularly(snapshots: Arc<Snapshots>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        let snapshots = Arc::clone(&snapshots);
+        match tokio::task::spawn_blocking(move || snapshots.write_if_changed()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::error!("no snapshot was written: {error:#}"),
+            Err(error) => tracing::error!("no snapshot was written: {error}"),
+        }
+    }
+}

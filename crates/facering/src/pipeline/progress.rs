@@ -1,0 +1,146 @@
+//! What a run has done so far: counted, logged, and summed up at its end.
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use store::{Committed, Store};
+
+/// Stages whose time is summed up.
+#[derive(Clone, Copy, Debug)]
+pub enum Stage {
+    /// Fetching and decoding.
+    Fetch = 0,
+    /// Detecting and embedding.
+    Embed = 1,
+    /// Searching neighbours, committing, feeding the index.
+    Commit = 2,
+    /// Clustering and writing snapshots.
+    Clusters = 3,
+}
+
+/// Counters of one run. All of them only grow.
+#[derive(Default, Debug)]
+pub struct Progress {
+    rows_expected: AtomicU64,
+    batches: AtomicU64,
+    applied: AtomicU64,
+    superseded: AtomicU64,
+    photos: AtomicU64,
+    faces: AtomicU64,
+    links: AtomicU64,
+    dead_letters: AtomicU64,
+    micros: [AtomicU64; 4],
+}
+
+/// What a run did, as it is printed at the end.
+#[derive(Serialize, Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// Events applied.
+    pub applied: u64,
+    /// Events older than what the state had.
+    pub superseded: u64,
+    /// New distinct pictures.
+    pub photos: u64,
+    /// New faces.
+    pub faces: u64,
+    /// New links.
+    pub links: u64,
+    /// New dead letters.
+    pub dead_letters: u64,
+    /// Seconds in each stage; stages work side by side, so they do not add up to the run's time.
+    pub seconds: std::collections::BTreeMap<&'static str, f64>,
+}
+
+impl Progress {
+    /// Notes how many rows there are, if the source has an end.
+    pub fn expect(&self, rows: Option<u64>, _store: &Store) {
+        self.rows_expected.store(rows.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Adds the time since `start` to a stage.
+    pub fn spent(&self, stage: Stage, start: Instant) {
+        let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.micros[stage as usize].fetch_add(micros, Ordering::Relaxed);
+        metrics::histogram!("facering_stage_seconds", "stage" => name(stage)).record(start.elapsed());
+    }
+
+    /// Adds a commit.
+    pub fn committed(&self, done: &Committed) {
+        for (counter, name, more) in [
+            (&self.batches, "facering_batches_total", 1),
+            (&self.applied, "facering_events_applied_total", done.applied),
+            (&self.superseded, "facering_events_superseded_total", done.superseded),
+            (&self.photos, "facering_photos_total", done.photos),
+            (&self.faces, "facering_faces_total", done.faces),
+            (&self.links, "facering_links_total", done.links),
+            (&self.dead_letters, "facering_dead_letters_total", done.dead_letters),
+        ] {
+            counter.fetch_add(more, Ordering::Relaxed);
+            metrics::counter!(name).increment(more);
+        }
+    }
+
+    /// Events that were decided about, for rates.
+    pub fn events(&self) -> u64 {
+        self.applied.load(Ordering::Relaxed) + self.superseded.load(Ordering::Relaxed)
+    }
+
+    /// Rows the source has in all, 0 if it has no end.
+    pub fn rows_expected(&self) -> u64 {
+        self.rows_expected.load(Ordering::Relaxed)
+    }
+
+    /// One line for the log.
+    pub fn line(&self, since: Duration) -> String {
+        let summary = self.summary();
+        let rate = self.events() as f64 / since.as_secs_f64().max(1e-3);
+        format!(
+            "{} events ({rate:.0}/s), {} new photos, {} faces, {} links, {} dead letters",
+            self.events(),
+            summary.photos,
+            summary.faces,
+            summary.links,
+            summary.dead_letters
+        )
+    }
+
+    /// The counters as they stand.
+    pub fn summary(&self) -> Summary {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let stages = [Stage::Fetch, Stage::Embed, Stage::Commit, Stage::Clusters];
+        Summary {
+            applied: get(&self.applied),
+            superseded: get(&self.superseded),
+            photos: get(&self.photos),
+            faces: get(&self.faces),
+            links: get(&self.links),
+            dead_letters: get(&self.dead_letters),
+            seconds: stages.into_iter().map(|s| (name(s), get(&self.micros[s as usize]) as f64 / 1e6)).collect(),
+        }
+    }
+}
+
+const fn name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Fetch => "fetch",
+        Stage::Embed => "embed",
+        Stage::Commit => "commit",
+        Stage::Clusters => "clusters",
+    }
+}
+
+impl Summary {
+    /// A few lines for a person.
+    pub fn text(&self) -> String {
+        let mut text = format!(
+            "events: {} applied, {} superseded\nnew: {} photos, {} faces, {} links\ndead letters: {}\nseconds:",
+            self.applied, self.superseded, self.photos, self.faces, self.links, self.dead_letters
+        );
+        for (stage, seconds) in &self.seconds {
+            let _infallible = write!(text, " {stage} {seconds:.1}");
+        }
+        text
+    }
+}

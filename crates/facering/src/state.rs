@@ -1,0 +1,67 @@
+//! The opened state: store, index and model pack, which have to fit together.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use embed::ModelPack;
+use index::FaceIndex;
+use store::{LogEntry, Reader, Store};
+
+use crate::config::Settings;
+
+/// Log entries fed to the index at once; bounds the vectors held in memory.
+const FEED: usize = 8192;
+
+/// Store, index and pack of one state folder.
+pub struct State {
+    /// The durable state.
+    pub store: Store,
+    /// The face index, caught up with the store's log.
+    pub index: Arc<FaceIndex>,
+    /// The model pack whose embeddings the state holds.
+    pub pack: ModelPack,
+}
+
+impl State {
+    /// Opens the folder and brings the index up to the store's log.
+    pub fn open(settings: &Settings) -> anyhow::Result<Self> {
+        let pack = embed::load_pack(&settings.models)?;
+        let store = Store::open(&settings.state)?;
+        let reader = store.reader();
+        if let Some(state_pack) = reader.pack()
+            && state_pack != pack.id()
+        {
+            bail!(
+                "the state in {} holds faces of the model pack {state_pack}, but models.pack is {}; set models.pack to \
+                 {state_pack}, or use another state.path",
+                settings.state.path.display(),
+                pack.id()
+            );
+        }
+        let folder = settings.state.path.join("index");
+        let index = FaceIndex::open(&folder, pack.dimension(), &settings.index)
+            .with_context(|| format!("the face index in {} cannot be opened", folder.display()))?;
+        feed_index(&index, &reader)?;
+        Ok(Self { store, index: Arc::new(index), pack })
+    }
+}
+
+/// Lets the index apply what the store's log has beyond it.
+pub fn feed_index(index: &FaceIndex, reader: &Reader) -> anyhow::Result<()> {
+    let told = "the face index cannot follow the state";
+    loop {
+        let from = index.live_sequence()?.map_or(reader.log_range().start, |last| last + 1);
+        let entries = reader.log_since(from)?.take(FEED).collect::<Result<Vec<_>, _>>()?;
+        let Some((last, _)) = entries.last() else { return Ok(()) };
+        let (mut added, mut removed) = (Vec::new(), Vec::new());
+        for (_, entry) in &entries {
+            match entry {
+                // A face that is gone already has no vector; the entry that removes it follows.
+                LogEntry::Added { ordinal } => added.extend(reader.vector_of(*ordinal)?.map(|v| (ordinal.0, v))),
+                LogEntry::Removed { ordinal } => removed.push(ordinal.0),
+            }
+        }
+        let borrowed: Vec<(u64, &[f32])> = added.iter().map(|(at, vector)| (*at, vector.as_slice())).collect();
+        index.apply(*last, &borrowed, &removed).context(told)?;
+    }
+}

@@ -1,0 +1,543 @@
+//! The index that the pipeline works with.
+//!
+//! Invariants:
+//! - [`FaceIndex::apply`] takes effect as a whole: a search sees all of a log entry or nothing of it.
+//! - The live rows are in memory only; [`FaceIndex::applied_sequence`] says from where the store's log must be replayed
+//!   after opening. Replaying what is already there changes nothing.
+//! - Whatever fails leaves the index as it was.
+//! - Lock order: `maintenance`, then `writer`, then `state`.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use inference::Runtime;
+
+use crate::config::IndexConfig;
+use crate::exact::{ExactVectors, Neighbour, check_vector, check_vectors, read_exact, sort_neighbours};
+use crate::factory::Factory;
+use crate::manifest::{self, Manifest};
+use crate::model::{Model, ModelFacts};
+use crate::native::{self, Native};
+use crate::ordinals::{OrdinalSet, check_ordinal};
+use crate::rows::{Form, Part, Prepared, Rows};
+use crate::search::{Batch, Hit, sort_hits};
+use crate::segment::Segment;
+use crate::{IndexError, Metric};
+
+/// Queries that are worked on together: their probes fit in cache-sized buffers and readers hold the lock briefly.
+const QUERY_BATCH: usize = 512;
+
+/// Rows that are no longer added to but not yet on disk.
+pub(crate) struct Frozen {
+    pub rows: Arc<Rows>,
+    pub known: OrdinalSet,
+    pub gone: OrdinalSet,
+    pub applied: Option<u64>,
+}
+
+/// What readers see.
+pub(crate) struct State {
+    pub form: Form,
+    pub sealed: Arc<Vec<Arc<Segment>>>,
+    pub frozen: Option<Arc<Rows>>,
+    pub live: Rows,
+    pub known: OrdinalSet,
+    pub gone: OrdinalSet,
+    /// How many of `gone` are in no segment and no rows any more.
+    pub purged: u64,
+}
+
+/// What only one thread at a time changes: segments and manifest.
+pub(crate) struct Maintenance {
+    pub manifest: Manifest,
+    pub known: OrdinalSet,
+    pub gone: OrdinalSet,
+    pub frozen: Option<Frozen>,
+}
+
+/// The last log entry in memory.
+pub(crate) struct Writer {
+    pub applied: Option<u64>,
+}
+
+/// The face index in a folder. One process at a time has it open; all methods may be called from several threads.
+pub struct FaceIndex {
+    pub(crate) folder: PathBuf,
+    pub(crate) dimension: usize,
+    pub(crate) config: IndexConfig,
+    pub(crate) state: RwLock<State>,
+    pub(crate) writer: Mutex<Writer>,
+    pub(crate) maintenance: Mutex<Maintenance>,
+    pub(crate) runtime: Option<Runtime>,
+    _lock: File,
+}
+
+impl FaceIndex {
+    /// Opens the index in a folder, or begins one there.
+    ///
+    /// # Errors
+    /// [`IndexError::Locked`] if another process has it open, [`IndexError::Mismatch`] if it has another dimension or
+    /// metric, [`IndexError::Damaged`] if a file is cut off, foreign or missing, [`IndexError::Factory`] if FAISS does
+    /// not know the factory.
+    pub fn open(
+        folder: impl AsRef<Path>,
+        dimension: usize,
+        config: &IndexConfig,
+    ) -> Result<Self, IndexError> {
+        Self::open_with(folder, dimension, config, None)
+    }
+
+    /// The same with ONNX Runtime at hand, which finds lists several times faster when there are many.
+    ///
+    /// # Errors
+    /// As [`FaceIndex::open`].
+    pub fn open_with(
+        folder: impl AsRef<Path>,
+        dimension: usize,
+        config: &IndexConfig,
+        runtime: Option<&Runtime>,
+    ) -> Result<Self, IndexError> {
+        let folder = folder.as_ref();
+        let factory = Factory::parse(&config.factory).map_err(|reason| IndexError::Factory {
+            factory: config.factory.clone(),
+            dimension,
+            reason,
+        })?;
+        if !(2..=4096).contains(&dimension) {
+            return Err(IndexError::WrongDimension { expected: 512, found: dimension });
+        }
+        native::set_threads(config.threads);
+        std::fs::create_dir_all(folder).map_err(IndexError::io("creating", folder))?;
+        let lock = manifest::lock(folder)?;
+        let found = Manifest::read(folder)?;
+        let fresh = found.is_none();
+        let manifest = found.unwrap_or_else(|| Manifest::empty(dimension, config.metric));
+        let mismatch = |found: String, expected: String| {
+            Err(IndexError::Mismatch { path: folder.to_owned(), found, expected })
+        };
+        if manifest.dimension != dimension {
+            return mismatch(format!("{} dimensions", manifest.dimension), format!("{dimension}"));
+        }
+        if manifest.metric != config.metric {
+            return mismatch(
+                format!("metric {}", manifest.metric.as_str()),
+                config.metric.as_str().to_owned(),
+            );
+        }
+        // FAISS is asked once, so that a factory it does not know is refused now and not at the promotion.
+        let built = match &factory {
+            Factory::Faiss(text) => Some((text, Native::from_factory(text, dimension, config.metric)?)),
+            Factory::Auto | Factory::Flat => None,
+        };
+        let form = match (&manifest.model, built) {
+            (Some(id), _) => Form::of(Arc::new(Model::open(folder, id)?.accelerated(runtime))),
+            (None, Some((text, mut native))) if fresh && native.shape().is_trained() => {
+                native.prepare(config.seed, 1)?;
+                let facts = ModelFacts::untrained(text, dimension, config.metric);
+                Form::of(Arc::new(Model::save(facts, native, folder)?))
+            }
+            _ => Form::Flat,
+        };
+        let mut manifest = manifest;
+        if fresh {
+            manifest.model = form.model().map(|model| model.facts.id.clone());
+            manifest.write(folder)?;
+        }
+        let sealed = manifest
+            .segments
+            .iter()
+            .map(|entry| Segment::open(&folder.join(&entry.file), &form, dimension).map(Arc::new));
+        let sealed = Arc::new(sealed.collect::<Result<Vec<_>, _>>()?);
+        let (known, gone) = match &manifest.ordinals {
+            Some(name) => manifest::read_ordinals(&folder.join(name))?,
+            None => Default::default(),
+        };
+        manifest.remove_remains(folder)?;
+        let state = State {
+            live: Rows::new(&form)?,
+            form,
+            sealed,
+            frozen: None,
+            known: known.clone(),
+            gone: gone.clone(),
+            purged: manifest.purged,
+        };
+        Ok(Self {
+            folder: folder.to_owned(),
+            dimension,
+            config: config.clone(),
+            state: RwLock::new(state),
+            writer: Mutex::new(Writer { applied: manifest.applied }),
+            maintenance: Mutex::new(Maintenance { manifest, known, gone, frozen: None }),
+            runtime: runtime.cloned(),
+            _lock: lock,
+        })
+    }
+
+    pub(crate) fn read_state(&self) -> Result<RwLockReadGuard<'_, State>, IndexError> {
+        self.state.read().map_err(|_| IndexError::Poisoned)
+    }
+
+    pub(crate) fn write_state(&self) -> Result<RwLockWriteGuard<'_, State>, IndexError> {
+        self.state.write().map_err(|_| IndexError::Poisoned)
+    }
+
+    pub(crate) fn lock_writer(&self) -> Result<MutexGuard<'_, Writer>, IndexError> {
+        self.writer.lock().map_err(|_| IndexError::Poisoned)
+    }
+
+    pub(crate) fn lock_maintenance(&self) -> Result<MutexGuard<'_, Maintenance>, IndexError> {
+        self.maintenance.lock().map_err(|_| IndexError::Poisoned)
+    }
+
+    /// Dimension of the vectors.
+    pub fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// Metric.
+    pub fn metric(&self) -> Metric {
+        self.config.metric
+    }
+
+    /// The configuration it was opened with.
+    pub fn config(&self) -> &IndexConfig {
+        &self.config
+    }
+
+    /// Vectors that a search can find.
+    ///
+    /// # Errors
+    /// [`IndexError::Poisoned`].
+    pub fn vectors(&self) -> Result<u64, IndexError> {
+        let state = self.read_state()?;
+        Ok(state.stored().saturating_sub(state.gone.len().saturating_sub(state.purged)))
+    }
+
+    /// The last entry of the store's index log that is durable here: replay what comes after it. `None`: replay all.
+    ///
+    /// # Errors
+    /// [`IndexError::Poisoned`].
+    pub fn applied_sequence(&self) -> Result<Option<u64>, IndexError> {
+        Ok(self.lock_maintenance()?.manifest.applied)
+    }
+
+    /// The last entry of the store's index log that searches see.
+    ///
+    /// # Errors
+    /// [`IndexError::Poisoned`].
+    pub fn live_sequence(&self) -> Result<Option<u64>, IndexError> {
+        Ok(self.lock_writer()?.applied)
+    }
+
+    /// Applies one entry of the store's index log: first the additions, then the removals. An entry that was applied
+    /// before, an ordinal that was ever added, and the removal of an ordinal that never was, change nothing. Gives the
+    /// number of vectors added.
+    ///
+    /// # Errors
+    /// A vector of wrong dimension, with NaN, zero or not of unit length; a failing coarse assignment. Nothing is
+    /// applied then.
+    pub fn apply(
+        &self,
+        sequence: u64,
+        added: &[(u64, &[f32])],
+        removed: &[u64],
+    ) -> Result<usize, IndexError> {
+        self.change(Some(sequence), added, removed)
+    }
+
+    /// Adds vectors outside the log; see [`FaceIndex::apply`].
+    ///
+    /// # Errors
+    /// As [`FaceIndex::apply`].
+    pub fn add(&self, added: &[(u64, &[f32])]) -> Result<usize, IndexError> {
+        self.change(None, added, &[])
+    }
+
+    /// Removes vectors outside the log; see [`FaceIndex::apply`]. Searches do not find them from now on; they leave the
+    /// disk with the next seal or compaction.
+    ///
+    /// # Errors
+    /// [`IndexError::Poisoned`].
+    pub fn remove(&self, removed: &[u64]) -> Result<(), IndexError> {
+        self.change(None, &[], removed).map(|_| ())
+    }
+
+    fn change(
+        &self,
+        sequence: Option<u64>,
+        added: &[(u64, &[f32])],
+        removed: &[u64],
+    ) -> Result<usize, IndexError> {
+        for (row, (ordinal, vector)) in added.iter().enumerate() {
+            check_ordinal(*ordinal)?;
+            if vector.len() != self.dimension {
+                return Err(IndexError::WrongDimension { expected: self.dimension, found: vector.len() });
+            }
+            check_vector(row, vector)?;
+        }
+        let mut writer = self.lock_writer()?;
+        if let (Some(sequence), Some(applied)) = (sequence, writer.applied)
+            && sequence <= applied
+        {
+            return Ok(0);
+        }
+        let (mut ordinals, mut vectors) = (Vec::new(), Vec::new());
+        let form = {
+            let state = self.read_state()?;
+            let mut batch = HashSet::new();
+            for (ordinal, vector) in added {
+                if !state.known.contains(*ordinal) && batch.insert(*ordinal) {
+                    ordinals.push(*ordinal);
+                    vectors.extend_from_slice(vector);
+                }
+            }
+            state.form.clone()
+        };
+        // The costly part runs while others search; only this thread writes, so the form stays what it is.
+        let prepared = if ordinals.is_empty() { Prepared::Plain } else { form.prepare(&vectors)? };
+        let mut state = self.write_state()?;
+        if !ordinals.is_empty() {
+            state.live.push(&ordinals, &vectors, &prepared)?;
+        }
+        for ordinal in &ordinals {
+            state.known.insert(*ordinal);
+        }
+        for ordinal in removed {
+            if state.known.contains(*ordinal) {
+                state.gone.insert(*ordinal);
+            }
+        }
+        writer.applied = sequence.or(writer.applied);
+        Ok(ordinals.len())
+    }
+
+    /// Whether the ordinal was added and not removed.
+    ///
+    /// # Errors
+    /// [`IndexError::Poisoned`].
+    pub fn contains(&self, ordinal: u64) -> Result<bool, IndexError> {
+        let state = self.read_state()?;
+        Ok(state.known.contains(ordinal) && !state.gone.contains(ordinal))
+    }
+
+    /// The `k` nearest of each query (row-major), nearest first, whose score reaches `min_score`. Scores are cosines:
+    /// exact where the index keeps the vectors, otherwise estimated from the codes. `nprobe` overrides the configured
+    /// number of lists to visit.
+    ///
+    /// # Errors
+    /// As [`FaceIndex::apply`] for the queries.
+    pub fn search(
+        &self,
+        queries: &[f32],
+        k: usize,
+        min_score: f32,
+        nprobe: Option<usize>,
+    ) -> Result<Vec<Vec<(u64, f32)>>, IndexError> {
+        let hits =
+            self.collect(queries, nprobe, |batch, part, gone, found| batch.nearest(part, k, gone, found))?;
+        Ok(hits
+            .into_iter()
+            .map(|mut hits| {
+                sort_hits(&mut hits);
+                hits.truncate(k);
+                hits.into_iter()
+                    .filter(|hit| hit.score >= min_score)
+                    .map(|hit| (hit.ordinal, hit.score))
+                    .collect()
+            })
+            .collect())
+    }
+
+    /// The `k` nearest of each query by exact cosine, nearest first, of those at or above `min_cosine`: more candidates
+    /// than `k` are taken from the index and compared with the exact vectors.
+    ///
+    /// # Errors
+    /// As [`FaceIndex::search`]; [`IndexError::Exact`] if the store cannot be read.
+    pub fn nearest(
+        &self,
+        queries: &[f32],
+        k: usize,
+        min_cosine: f32,
+        nprobe: Option<usize>,
+        exact: &dyn ExactVectors,
+    ) -> Result<Vec<Vec<Neighbour>>, IndexError> {
+        let wanted = k.saturating_mul(4).max(k.saturating_add(32));
+        let hits = self
+            .collect(queries, nprobe, |batch, part, gone, found| batch.nearest(part, wanted, gone, found))?;
+        let cut = hits.into_iter().map(|mut hits| {
+            sort_hits(&mut hits);
+            hits.truncate(wanted);
+            hits
+        });
+        let mut neighbours = self.compare(queries, cut.collect(), min_cosine, exact)?;
+        neighbours.iter_mut().for_each(|found| found.truncate(k));
+        Ok(neighbours)
+    }
+
+    /// Every stored face whose exact cosine to a query (row-major) reaches `threshold`, nearest first: candidates down
+    /// to `candidate_margin` (or three standard deviations of the estimate) below it, compared with the exact vectors. With exact search nothing
+    /// is missed; with lists, what lies in lists that were not visited is.
+    ///
+    /// # Errors
+    /// As [`FaceIndex::nearest`].
+    pub fn find_neighbours(
+        &self,
+        queries: &[f32],
+        threshold: f32,
+        nprobe: Option<usize>,
+        exact: &dyn ExactVectors,
+    ) -> Result<Vec<Vec<Neighbour>>, IndexError> {
+        let hits = self.collect(queries, nprobe, |batch, part, gone, found| {
+            let margin = if matches!(part, Part::Flat { .. }) {
+                0.0
+            } else {
+                // Coarse codes estimate cosines with a larger error than the configured margin allows for.
+                self.config.candidate_margin.max(3.0 * batch.estimation_error())
+            };
+            batch.within(part, threshold - margin, gone, found)
+        })?;
+        self.compare(queries, hits, threshold, exact)
+    }
+
+    /// The same without exact vectors: every stored face whose estimated cosine reaches `threshold`, nearest first.
+    ///
+    /// # Errors
+    /// As [`FaceIndex::search`].
+    pub fn search_range(
+        &self,
+        queries: &[f32],
+        threshold: f32,
+        nprobe: Option<usize>,
+    ) -> Result<Vec<Vec<(u64, f32)>>, IndexError> {
+        let hits = self.collect(queries, nprobe, |batch, part, gone, found| {
+            batch.within(part, threshold, gone, found)
+        })?;
+        Ok(hits
+            .into_iter()
+            .map(|mut hits| {
+                sort_hits(&mut hits);
+                hits.into_iter().map(|hit| (hit.ordinal, hit.score)).collect()
+            })
+            .collect())
+    }
+
+    /// Runs a search over every part of one state of the index.
+    fn collect(
+        &self,
+        queries: &[f32],
+        nprobe: Option<usize>,
+        search: impl Fn(&Batch<'_>, &Part<'_>, &OrdinalSet, &mut [Vec<Hit>]) -> Result<(), IndexError>,
+    ) -> Result<Vec<Vec<Hit>>, IndexError> {
+        let rows = check_vectors(self.dimension, queries)?;
+        let mut all = Vec::with_capacity(rows);
+        for queries in queries.chunks(QUERY_BATCH * self.dimension) {
+            let mut found = vec![Vec::new(); queries.len() / self.dimension];
+            loop {
+                let form = self.read_state()?.form.clone();
+                let nprobe = nprobe.filter(|n| *n > 0).unwrap_or_else(|| self.nprobe(&form));
+                let batch = Batch::new(&form, self.config.metric, self.dimension, queries, nprobe)?;
+                let state = self.read_state()?;
+                if !state.form.same_as(&form) {
+                    continue;
+                }
+                if let Some(part) = state.live.part() {
+                    search(&batch, &part, &state.gone, &mut found)?;
+                }
+                let (sealed, frozen, gone) = (state.sealed.clone(), state.frozen.clone(), state.gone.clone());
+                drop(state);
+                for part in
+                    frozen.iter().filter_map(|rows| rows.part()).chain(sealed.iter().map(|s| s.part()))
+                {
+                    search(&batch, &part, &gone, &mut found)?;
+                }
+                break;
+            }
+            all.append(&mut found);
+        }
+        Ok(all)
+    }
+
+    /// The number of lists a query visits when nobody says otherwise.
+    pub(crate) fn nprobe(&self, form: &Form) -> usize {
+        match form.model() {
+            Some(model) if self.config.nprobe == 0 => model.tuned_nprobe(self.config.recall_target),
+            _ => self.config.nprobe.max(1),
+        }
+    }
+
+    /// Replaces estimates by exact cosines and keeps what reaches the threshold.
+    fn compare(
+        &self,
+        queries: &[f32],
+        hits: Vec<Vec<Hit>>,
+        threshold: f32,
+        exact: &dyn ExactVectors,
+    ) -> Result<Vec<Vec<Neighbour>>, IndexError> {
+        /// Vectors read at once: 8 MB at 512 dimensions.
+        const READ: usize = 4096;
+        let mut neighbours: Vec<Vec<Neighbour>> = Vec::with_capacity(hits.len());
+        let mut open: Vec<(u64, u32)> = Vec::new();
+        for (query, hits) in hits.into_iter().enumerate() {
+            let mut done = Vec::new();
+            for hit in hits {
+                match hit.exact {
+                    Some(cosine) if cosine.get() >= threshold => {
+                        done.push(Neighbour { ordinal: hit.ordinal, cosine });
+                    }
+                    Some(_) => {}
+                    None => open.push((hit.ordinal, query as u32)),
+                }
+            }
+            neighbours.push(done);
+        }
+        open.sort_unstable();
+        open.dedup();
+        let mut vectors = Vec::new();
+        let mut rest = open.as_slice();
+        while !rest.is_empty() {
+            // Cut where the ordinal changes, so that each vector is read once.
+            let mut end = rest.len().min(READ);
+            while end < rest.len() && rest[end].0 == rest[end - 1].0 {
+                end += 1;
+            }
+            let (pairs, later) = rest.split_at(end);
+            rest = later;
+            let mut ordinals: Vec<u64> = pairs.iter().map(|(ordinal, _)| *ordinal).collect();
+            ordinals.dedup();
+            read_exact(exact, self.dimension, &ordinals, &mut vectors)?;
+            let mut row = 0;
+            for (ordinal, query) in pairs {
+                while ordinals[row] != *ordinal {
+                    row += 1;
+                }
+                let query = *query as usize;
+                let d = self.dimension;
+                let vector = &vectors[row * d..(row + 1) * d];
+                let cosine = records::Cosine::of(&queries[query * d..(query + 1) * d], vector);
+                let there = vector.iter().any(|value| *value != 0.0);
+                if there && cosine.get() >= threshold {
+                    neighbours[query].push(Neighbour { ordinal: *ordinal, cosine });
+                }
+            }
+        }
+        neighbours.iter_mut().for_each(sort_neighbours);
+        Ok(neighbours)
+    }
+}
+
+impl State {
+    /// Vectors in segments and rows, deleted ones included.
+    pub(crate) fn stored(&self) -> u64 {
+        let sealed: u64 = self.sealed.iter().map(|segment| segment.rows()).sum();
+        sealed + self.frozen.as_ref().map_or(0, |rows| rows.len() as u64) + self.live.len() as u64
+    }
+}
+
+impl std::fmt::Debug for FaceIndex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FaceIndex({}-d in {})", self.dimension, self.folder.display())
+    }
+}

@@ -1,0 +1,190 @@
+//! Training a model on a sample.
+//!
+//! Few lists are trained by FAISS's own k-means, many (`two_level_from`) in two levels: see `two_level.rs`. Encoders of
+//! lists are trained on vectors that the centroids were not trained on, where there are enough.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use crate::exact::{ExactVectors, MemoryVectors, check_vectors, drop_missing, read_exact};
+use crate::factory::Factory;
+use crate::measure::{calibrate, recall_card};
+use crate::model::{Model, ModelFacts};
+use crate::native::Native;
+use crate::two_level::TwoLevel;
+use crate::{IndexError, Metric};
+
+/// Vectors that FAISS wants at least for each centroid; fewer give a warning.
+const ADVISED_PER_LIST: usize = 39;
+/// More vectors for each centroid do not make it better.
+const MOST_PER_LIST: usize = 256;
+/// Vectors for training an encoder: 256 for each of its 256 centroids.
+const CODE_SAMPLE: usize = 65_536;
+/// Fewer than this cannot train an encoder (39 for each of 256 centroids).
+pub(crate) const CODE_SAMPLE_MIN: usize = 9_984;
+/// Vectors that calibration and recall card are measured on.
+const HELD_OUT: usize = 2_000;
+
+/// What to train and how.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TrainParams {
+    /// Factory string (`PQ64` is read as `PQ64np`).
+    pub factory: String,
+    /// Metric.
+    pub metric: Metric,
+    /// Seed of sampling and k-means; the same sample, seed and number of threads give the same centroids.
+    pub seed: u64,
+    /// Rounds of k-means.
+    pub iterations: usize,
+    /// From this many lists, train in two levels.
+    pub two_level_from: usize,
+    /// A folder in which training in two levels keeps its progress, so that it can go on after an interruption.
+    /// Removed when done.
+    pub checkpoint: Option<PathBuf>,
+}
+
+impl Default for TrainParams {
+    fn default() -> Self {
+        Self {
+            factory: "IVF1024,PQ64".into(),
+            metric: Metric::Ip,
+            seed: 1,
+            iterations: 10,
+            two_level_from: 16_384,
+            checkpoint: None,
+        }
+    }
+}
+
+/// How far a training is.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct TrainProgress {
+    /// What is being done: `reading`, `level 1`, `assigning`, `level 2`, `codes`, `measuring`, `encoding`.
+    pub phase: &'static str,
+    /// Units of it done.
+    pub done: u64,
+    /// Units in all.
+    pub total: u64,
+}
+
+/// Trains a model on the vectors of `ordinals` and saves it in `folder`.
+///
+/// Memory: for few lists up to 256 vectors a list (as f32); in two levels the first level's sample, then one group at
+/// a time, and four bytes a training vector.
+///
+/// # Errors
+/// [`IndexError::Factory`] for an unknown factory, [`IndexError::TooFewToTrain`] with fewer vectors than centroids,
+/// [`IndexError::Exact`] if vectors cannot be read.
+pub fn train(
+    vectors: &dyn ExactVectors,
+    ordinals: &[u64],
+    dimension: usize,
+    params: &TrainParams,
+    folder: &Path,
+    progress: &dyn Fn(&TrainProgress),
+) -> Result<Model, IndexError> {
+    let wrong = |reason| IndexError::Factory { factory: params.factory.clone(), dimension, reason };
+    let Factory::Faiss(factory) = Factory::parse(&params.factory).map_err(wrong)? else {
+        return Err(wrong("it needs no training".into()));
+    };
+    std::fs::create_dir_all(folder).map_err(IndexError::io("creating", folder))?;
+    let mut native = Native::from_factory(&factory, dimension, params.metric)?;
+    native.prepare(params.seed, params.iterations)?;
+    let mut order = ordinals.to_vec();
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(params.seed));
+    let read = |ordinals: &[u64], phase| read_sample(vectors, dimension, ordinals, phase, progress);
+
+    // The first vectors of the shuffled order are held out from the centroids.
+    let lists = native.shape().lists as usize;
+    let needed = if lists > 0 { lists } else { 2 };
+    let too_few = || IndexError::TooFewToTrain { factory: factory.clone(), needed, found: order.len() };
+    if order.len() < needed {
+        return Err(too_few());
+    }
+    let spare = order.len().saturating_sub(lists * ADVISED_PER_LIST);
+    let held = CODE_SAMPLE.min(spare.max(order.len() / 10)).max(2).min(order.len());
+    let (held_out, rest) = order.split_at(held);
+    let centroid_sample = if rest.len() >= lists { rest } else { &order };
+    if !native.shape().is_trained() {
+        let step = |phase, done, total| progress(&TrainProgress { phase, done, total });
+        if lists == 0 {
+            let sample = read(&order[..order.len().min(4 * CODE_SAMPLE)], "reading")?;
+            step("codes", 0, 1);
+            native.train_whole(sample.values())?;
+        } else {
+            let codes =
+                if held >= CODE_SAMPLE_MIN { held_out } else { &order[..order.len().min(CODE_SAMPLE)] };
+            let codes = read(codes, "reading")?;
+            native.train_chain(codes.values())?;
+            if lists >= params.two_level_from {
+                let levels = TwoLevel { dimension, lists, params, transform: &native };
+                let centroids = levels.train(vectors, centroid_sample, progress)?;
+                native.set_centroids(&centroids)?;
+            } else {
+                let most = centroid_sample.len().min(lists * MOST_PER_LIST);
+                let sample = read(&centroid_sample[..most], "reading")?;
+                if sample.len() < lists {
+                    return Err(too_few());
+                }
+                step("level 1", 0, 1);
+                native.train_coarse(&native.transformed(sample.values())?)?;
+            }
+            step("codes", 0, 1);
+            native.train_codes(&native.transformed(codes.values())?)?;
+        }
+    }
+    let advised = lists * ADVISED_PER_LIST;
+    let warning = (centroid_sample.len() < advised).then(|| {
+        format!(
+            "{} training vectors for {lists} lists are {:.1} a list; FAISS advises at least {ADVISED_PER_LIST} a list, {advised} in all",
+            centroid_sample.len(),
+            centroid_sample.len() as f64 / lists as f64,
+        )
+    });
+    if let Some(warning) = &warning {
+        tracing::warn!(warning, "training sample is small");
+    }
+    let facts = ModelFacts {
+        trained_on: ordinals.len() as u64,
+        warning,
+        ..ModelFacts::untrained(&factory, dimension, params.metric)
+    };
+    progress(&TrainProgress { phase: "measuring", done: 0, total: 1 });
+    let draft = Arc::new(Model::save(facts.clone(), native, folder)?);
+    let held_out = read(&held_out[..held.min(HELD_OUT)], "measuring")?;
+    let facts = ModelFacts {
+        calibration: calibrate(&draft, &held_out, params.seed)?,
+        card: recall_card(&draft, &held_out, params.seed)?,
+        ..draft.facts.clone()
+    };
+    if let Some(folder) = params.checkpoint.as_ref().filter(|folder| folder.exists()) {
+        std::fs::remove_dir_all(folder).map_err(IndexError::io("removing", folder))?;
+    }
+    draft.with_facts(facts)
+}
+
+/// Reads a sample into memory, without vectors that are no longer there.
+pub(crate) fn read_sample(
+    vectors: &dyn ExactVectors,
+    dimension: usize,
+    ordinals: &[u64],
+    phase: &'static str,
+    progress: &dyn Fn(&TrainProgress),
+) -> Result<MemoryVectors, IndexError> {
+    const BATCH: usize = 8192;
+    let mut all = Vec::with_capacity(ordinals.len() * dimension);
+    let mut batch = Vec::new();
+    for (done, ordinals) in ordinals.chunks(BATCH).enumerate() {
+        let mut found = ordinals.to_vec();
+        read_exact(vectors, dimension, &found, &mut batch)?;
+        drop_missing(dimension, &mut found, &mut batch);
+        check_vectors(dimension, &batch)?;
+        all.extend_from_slice(&batch);
+        progress(&TrainProgress { phase, done: (done * BATCH) as u64, total: ordinals.len() as u64 });
+    }
+    Ok(MemoryVectors::new(dimension, all))
+}

@@ -1,0 +1,17 @@
+//! The Parquet source: files of profiles or of faces, read once to their end.
+//!
+//! Invariants:
+//! - A partition is a file named relative to the source, a position is a row; files are read in the order of their
+//!   names, rows in the order of the file.
+//! - All files are looked at before the first row is read: one of another kind or with other columns stops the run at
+//!   the start, not in the middle of it.
+//! - Memory is bounded by a batch of rows and a page of each column, whatever the size of a file.
+
+mod columns;
+mod faces;
+mod files;
+mod layout;
+mod profiles;
+mod reader;
+
+pub(crate) use reader::Reader;

@@ -1,0 +1,271 @@
+"""Measures the two ONNX files on people whom training never saw and writes EVALUATION.md and calibration.json.
+
+Everything runs as it does in use: ONNX Runtime, JPEG files decoded, letterboxed to 320, detected, aligned by the
+detected landmarks, embedded.
+"""
+import argparse
+import hashlib
+import importlib.util
+import io
+import json
+import pathlib
+
+import cv2
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+from common import TEMPLATE
+
+HERE = pathlib.Path(__file__).resolve().parent
+TAILS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
+
+
+def session(path):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def letterbox(rgb, size):
+    scale = min(size / rgb.shape[1], size / rgb.shape[0])
+    width, height = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))
+    canvas = np.zeros((size, size, 3), np.uint8)
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    canvas[:height, :width] = cv2.resize(rgb, (width, height), interpolation=way)
+    return canvas, scale
+
+
+def suppress(boxes, scores, limit=0.4):
+    order, keep = np.argsort(-scores), []
+    while len(order):
+        first, rest = order[0], order[1:]
+        keep.append(first)
+        order = rest[iou(boxes[first], boxes[rest]) <= limit]
+    return keep
+
+
+def iou(box, others):
+    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
+    inner = np.clip(high - low, 0, None).prod(1)
+    area = lambda b: (b[..., 2] - b[..., 0]) * (b[..., 3] - b[..., 1])
+    return inner / (area(box) + area(others) - inner + 1e-9)
+
+
+def detect(model, rgb, threshold, size=320):
+    """Faces as (box, score, landmarks) in pixels of the picture, largest first."""
+    canvas, scale = letterbox(rgb, size)
+    blob = ((canvas.astype(np.float32) - 127.5) / 128).transpose(2, 0, 1)[None]
+    raw = model.run(None, {model.get_inputs()[0].name: np.ascontiguousarray(blob)})
+    boxes, scores, points = [], [], []
+    for level, stride in enumerate((8, 16, 32)):
+        cells = size // stride
+        y, x = np.divmod(np.arange(cells * cells), cells)
+        anchor = np.repeat(np.stack([x, y], 1).astype(np.float32) * stride, 2, 0)
+        score = raw[level].reshape(-1)
+        keep = score >= threshold
+        reach = raw[level + 3].reshape(-1, 4)[keep] * stride
+        boxes.append(np.concatenate([anchor[keep] - reach[:, :2], anchor[keep] + reach[:, 2:]], 1))
+        points.append(anchor[keep][:, None] + raw[level + 6].reshape(-1, 5, 2)[keep] * stride)
+        scores.append(score[keep])
+    boxes, scores, points = np.concatenate(boxes) / scale, np.concatenate(scores), np.concatenate(points) / scale
+    faces = [(boxes[i], float(scores[i]), points[i]) for i in suppress(boxes, scores)]
+    return sorted(faces, key=lambda f: -(f[0][2] - f[0][0]) * (f[0][3] - f[0][1]))
+
+
+def align(rgb, landmarks):
+    """The least-squares similarity onto the template (no reflection), as 112x112 pixels."""
+    source, goal = landmarks @ [1, 1j], TEMPLATE @ [1, 1j]
+    a, b = source - source.mean(), goal - goal.mean()
+    turn = (a.conj() @ b) / (a.conj() @ a).real
+    shift = goal.mean() - turn * source.mean()
+    matrix = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+    return cv2.warpAffine(rgb, matrix, (112, 112), flags=cv2.INTER_LINEAR, borderValue=0)
+
+
+def embed(model, crops, batch=64):
+    out = []
+    for start in range(0, len(crops), batch):
+        x = (np.stack(crops[start : start + batch]).astype(np.float32) - 127.5) / 127.5
+        out.append(model.run(None, {model.get_inputs()[0].name: np.ascontiguousarray(x.transpose(0, 3, 1, 2))})[0])
+    out = np.concatenate(out)
+    return out / np.linalg.norm(out, axis=1, keepdims=True)
+
+
+def read_photos(folder):
+    rows = np.load(folder / "photos.npy")
+    with open(folder / "photos.bin", "rb") as file:
+        for row in rows:
+            file.seek((int(row[2]) << 20) + int(row[3]))
+            rgb = np.asarray(Image.open(io.BytesIO(file.read(int(row[4])))).convert("RGB"))
+            yield row, rgb
+
+
+def quantiles(values):
+    return {f"q{int(q * 1000):03d}": round(float(np.quantile(values, q)), 4) for q in (0.005, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95)}
+
+
+def detector_figures(model, folder, threshold):
+    """Recall, false alarms, landmark error over scenes; `folder` holds pictures.npy and faces.npy."""
+    pictures, rows = np.load(folder / "pictures.npy", mmap_mode="r"), np.load(folder / "faces.npy")
+    found = missed = extra = alarms = empty = 0
+    errors, by_size = [], {}
+    for index in range(len(pictures)):
+        truth = rows[rows[:, 0] == index, 1:]
+        guesses = detect(model, np.ascontiguousarray(pictures[index]), threshold)
+        if not len(truth):
+            empty += 1
+            alarms += len(guesses)
+            continue
+        used = set()
+        for row in truth:
+            width = row[2] - row[0]
+            inside = np.clip(row[:4], 0, 320)
+            if (inside[2:] - inside[:2]).prod() < 0.6 * (row[2:4] - row[:2]).prod() or width < 15:
+                continue
+            overlaps = np.array([iou(row[:4], box[None])[0] for box, _, _ in guesses])
+            hit = len(overlaps) > 0 and overlaps.max() > 0.5
+            if hit:
+                best = int(overlaps.argmax())
+                used.add(best)
+                errors.append(np.linalg.norm(guesses[best][2] - row[4:].reshape(5, 2), axis=1).mean() / width)
+            found, missed = found + hit, missed + (not hit)
+            band = next(name for limit, name in ((25, "15-25"), (50, "25-50"), (100, "50-100"), (200, "100-200"), (9999, "over 200")) if width < limit)
+            seen = by_size.setdefault(band, [0, 0])
+            seen[0], seen[1] = seen[0] + hit, seen[1] + 1
+        for number, (box, _, _) in enumerate(guesses):
+            if number not in used and not any(iou(box, row[None, :4])[0] > 0.3 for row in truth):
+                extra += 1
+    return {
+        "pictures": len(pictures), "faces": found + missed, "recall": found / (found + missed),
+        "recall_by_width": {k: f"{a}/{b}" for k, (a, b) in sorted(by_size.items())},
+        "face_free_pictures": empty, "false_alarms_face_free": alarms, "false_alarms_beside_faces": extra,
+        "landmark_error_mean": float(np.mean(errors)), "landmark_error_q95": float(np.quantile(errors, 0.95)),
+    }
+
+
+def tar_at(genuine, impostor_sorted, far):
+    allowed = int(far * len(impostor_sorted))
+    threshold = float(impostor_sorted[len(impostor_sorted) - 1 - allowed])
+    return threshold, float((genuine > threshold).mean())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pack", type=pathlib.Path, default=HERE.parent)
+    parser.add_argument("--photos", type=pathlib.Path, required=True, help="folder of `render_training photos`")
+    parser.add_argument("--pictures", type=pathlib.Path, required=True, help="folder of `render_training pictures`")
+    parser.add_argument("--threshold", type=float, default=0.5)
+    parser.add_argument("--reference", type=pathlib.Path, help="a Python file with scrfd(model, rgb, size): must agree")
+    parser.add_argument("--write", type=pathlib.Path, default=HERE)
+    arguments = parser.parse_args()
+    detector, embedder = session(arguments.pack / "detector.onnx"), session(arguments.pack / "embedder.onnx")
+    result = {"files": {}}
+    for name in ("detector.onnx", "embedder.onnx"):
+        data = (arguments.pack / name).read_bytes()
+        result["files"][name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    result["detector"] = detector_figures(detector, arguments.pictures, arguments.threshold)
+
+    reference = None
+    if arguments.reference:
+        spec = importlib.util.spec_from_file_location("reference", arguments.reference)
+        reference = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(reference)
+    people, kinds, crops, found, agreed, errors = [], [], [], 0, 0, []
+    for number, (row, rgb) in enumerate(read_photos(arguments.photos)):
+        faces = detect(detector, rgb, arguments.threshold)
+        if reference and number % 20 == 0:
+            other = reference.scrfd(detector, rgb, size=320, score_threshold=arguments.threshold)
+            same = len(other) == len(faces) and all(np.allclose(a[0], b[0]) and np.allclose(a[2], b[2]) for a, b in zip(faces, other))
+            agreed += same
+            assert same, f"photo {number}: another decoder finds something else"
+        width = row[7] - row[5]
+        hit = [f for f in faces if iou(row[5:9], f[0][None])[0] > 0.5]
+        found += bool(hit)
+        points = hit[0][2] if hit else row[9:].reshape(5, 2)
+        if hit:
+            errors.append(np.linalg.norm(points - row[9:].reshape(5, 2), axis=1).mean() / width)
+        people.append(int(row[0]))
+        kinds.append(int(row[1]))
+        crops.append(align(rgb, points.astype(np.float64)))
+    people, kinds = np.array(people), np.array(kinds)
+    vectors = embed(embedder, crops)
+    # Rows alternate: a photo, then the same photo as a bot remade it.
+    original, remade, owner = vectors[kinds == 0], vectors[kinds == 1], people[kinds == 0]
+    same_photo = (original * remade).sum(1)
+    cosine = original @ original.T
+    upper = np.triu(np.ones_like(cosine, bool), 1)
+    alike = owner[:, None] == owner[None]
+    genuine, impostor = cosine[upper & alike], np.sort(cosine[upper & ~alike])
+    nearest = np.where(alike, -1, cosine).max(1)
+    figures = {
+        "people": int(len(set(owner))), "photos": int(len(original)), "impostor_pairs": int(len(impostor)), "genuine_pairs": int(len(genuine)),
+        "photo_detection": found / len(people), "photo_landmark_error": float(np.mean(errors)), "reference_agreed": agreed,
+        "impostor_mean": float(impostor.mean()), "impostor_sd": float(impostor.std()),
+        "false_match_rate": {str(t): float((len(impostor) - np.searchsorted(impostor, t)) / len(impostor)) for t in TAILS},
+        "nearest_impostor": quantiles(nearest),
+        "same_photo": {"mean": float(same_photo.mean()), "sd": float(same_photo.std()), **quantiles(same_photo)},
+        "same_person": {"mean": float(genuine.mean()), "sd": float(genuine.std()), **quantiles(genuine)},
+        "tar": {}, "tar_same_photo": {},
+    }
+    for far in (1e-3, 1e-4, 1e-5, 1e-6):
+        threshold, rate = tar_at(genuine, impostor, far)
+        figures["tar"][f"{far:g}"] = {"threshold": threshold, "tar": rate}
+        figures["tar_same_photo"][f"{far:g}"] = float((same_photo > threshold).mean())
+    result["embedder"] = figures
+    single = np.concatenate([embed(embedder, [crop], 1) for crop in crops[:64]])
+    mixed = embed(embedder, crops[:64], 64)
+    result["batch_equals_single"] = float((single * mixed).sum(1).min())
+
+    (arguments.write / "calibration.json").write_text(json.dumps(result, indent=1) + "\n")
+    report(result, arguments.write / "EVALUATION.md")
+    print(json.dumps(result, indent=1))
+
+
+def report(result, path):
+    d, e = result["detector"], result["embedder"]
+    lines = [
+        "# What the bundled pack reaches",
+        "",
+        "Written by `evaluate.py`, on drawn people whom training never saw. It says nothing about real photographs:",
+        "the networks know only this project's own drawings.",
+        "",
+        "| file | bytes | SHA-256 |", "| --- | --- | --- |",
+        *(f"| `{n}` | {f['bytes']:,} | `{f['sha256']}` |" for n, f in result["files"].items()),
+        "",
+        "## Detector",
+        "",
+        "| figure | value |", "| --- | --- |",
+        f"| faces found at IoU > .5, scenes with none to six faces | {d['recall']:.4f} of {d['faces']:,} |",
+        f"| by face width in pixels of the 320 canvas | {', '.join(f'{k}: {v}' for k, v in d['recall_by_width'].items())} |",
+        f"| faces found, profile photos and remade ones | {e['photo_detection']:.4f} of {2 * e['photos']:,} |",
+        f"| false alarms on face-free pictures | {d['false_alarms_face_free']} on {d['face_free_pictures']:,} |",
+        f"| false alarms beside faces | {d['false_alarms_beside_faces']} on {d['pictures'] - d['face_free_pictures']:,} |",
+        f"| landmark error, share of the face width: scenes, mean and 95% | {d['landmark_error_mean']:.4f}, {d['landmark_error_q95']:.4f} |",
+        f"| landmark error: profile photos, mean | {e['photo_landmark_error']:.4f} |",
+        "",
+        "## Embedder, on faces the detector found and aligned",
+        "",
+        f"{e['people']:,} people, {e['photos']:,} photos, {e['impostor_pairs']:,} impostor pairs, {e['genuine_pairs']:,} pairs of different photos of one person.",
+        "",
+        "| false acceptance | cosine | true acceptance, another photo of the person | true acceptance, the same photo remade |", "| --- | --- | --- | --- |",
+        *(f"| {far} | {v['threshold']:.3f} | {v['tar']:.4f} | {e['tar_same_photo'][far]:.4f} |" for far, v in e["tar"].items()),
+        "",
+        f"Impostors: mean {e['impostor_mean']:.4f}, standard deviation {e['impostor_sd']:.4f}.",
+        "",
+        "| cosine | false-match rate |", "| --- | --- |",
+        *(f"| {t} | {r:.3g} |" for t, r in e["false_match_rate"].items()),
+        "",
+        "| distribution | mean | sd | 0.5% | 1% | 5% | 50% |", "| --- | --- | --- | --- | --- | --- | --- |",
+        *(f"| {name} | {v['mean']:.4f} | {v['sd']:.4f} | {v['q005']} | {v['q010']} | {v['q050']} | {v['q500']} |" for name, v in (("the same photo, re-encoded, cropped, resized, mirrored", e["same_photo"]), ("another photo of the same person", e["same_person"]))),
+        "",
+        f"Nearest of all other people's photos: median {e['nearest_impostor']['q500']}, 95% {e['nearest_impostor']['q950']}.",
+        "",
+        f"Batch of 64 against one by one: smallest cosine {result['batch_equals_single']:.6f}.",
+        "",
+    ]
+    path.write_text("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
