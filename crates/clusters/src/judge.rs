@@ -87,7 +87,6 @@ impl Court<'_> {
                 let own = sum(reasons);
                 own > HONEST * self.config.calibration.scale && (!written || network + own >= least)
             };
-            if std::env::var("DBG").is_ok() && group.len()>=10 { eprintln!("group {} round {rounds} score {:?}\n own {:?}", group.len(), score.reasons.iter().map(|r| (r.signal.clone(), r.log_odds)).collect::<Vec<_>>(), own[0].iter().map(|r| (r.signal.clone(), r.log_odds)).collect::<Vec<_>>()); }
             let kept: Vec<u32> =
                 group.accounts.iter().zip(&own).filter(|(_, r)| keep(r)).map(|(a, _)| *a).collect();
             if kept.len() < group.len() && rounds < ROUNDS {

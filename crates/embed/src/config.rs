@@ -32,10 +32,6 @@ impl ModelsConfig {
             let sentence = "must be a pack's name of letters, digits, '-', '_' and '.', like bundled";
             problems.push(("pack".to_owned(), sentence.to_owned()));
         }
-        if !self.path.as_os_str().is_empty() && !self.path.is_dir() {
-            let sentence = "is no folder; name the one that holds the packs, or leave it empty";
-            problems.push(("path".to_owned(), sentence.to_owned()));
-        }
         problems
     }
 }

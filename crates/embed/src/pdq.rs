@@ -152,22 +152,27 @@ mod tests {
 
     use super::*;
 
-    /// A picture of soft blobs, different for every seed, sampled at any size.
-    fn blobs(seed: u64, width: usize, height: usize) -> Vec<u8> {
-        let wave = |k: u64, v: f64| ((seed * 7 + k * 13) % 11) as f64 * v + (seed % 5 + k) as f64;
-        let mut data = Vec::with_capacity(width * height * 3);
-        for row in 0..height {
-            for column in 0..width {
-                let (x, y) = ((column as f64 + 0.5) / width as f64, (row as f64 + 0.5) / height as f64);
-                for channel in 0..3 {
-                    let value = (wave(channel, x) * 1.3).sin()
-                        + (wave(channel + 3, y) * 1.7).cos()
-                        + (wave(channel + 5, x * y + x) * 2.1).sin();
-                    data.push((value / 6.0 * 255.0 + 127.5).clamp(0.0, 255.0) as u8);
-                }
+    /// A picture of 40 standing waves, different for every seed, sampled at any size.
+    fn waves(seed: u64, width: usize, height: usize) -> Vec<u8> {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut random = |below: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            ((state >> 11) % below) as f64
+        };
+        let mut grey = vec![0.0; width * height];
+        for _ in 0..40 {
+            let mut line = |length: usize| -> Vec<f64> {
+                let (frequency, phase) = (PI * (random(16) + 1.0), random(6283) / 1000.0);
+                (0..length).map(|at| (frequency * (at as f64 + 0.5) / length as f64 + phase).cos()).collect()
+            };
+            let (across, down) = (line(width), line(height));
+            for (row, factor) in grey.chunks_exact_mut(width).zip(&down) {
+                row.iter_mut().zip(&across).for_each(|(sum, value)| *sum += factor * value);
             }
         }
-        data
+        grey.iter().flat_map(|value| [(value * 14.0 + 127.5).clamp(0.0, 255.0) as u8; 3]).collect()
     }
 
     fn hash_of(data: &[u8], width: usize, height: usize) -> (Pdq, Pdq) {
@@ -179,19 +184,23 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// Unrelated pictures are about 128 bits apart. A filter with an even window leans by half a pixel and samples are
+        /// whole pixels, so a mirrored or resized picture of nothing but fine detail differs by many bits itself.
         #[test]
-        fn mirrors_sizes_and_brightness_agree(seed in 0u64..500, width in 130usize..400, height in 130usize..400) {
-            let data = blobs(seed, width, height);
+        fn mirrors_and_sizes_agree(seed in 0u64..500, width in 130usize..260, height in 130usize..260) {
+            let data = waves(seed, width, height);
             let (plain, mirror) = hash_of(&data, width, height);
             let ones: u32 = plain.bits.iter().map(|byte| byte.count_ones()).sum();
             prop_assert_eq!(ones, 128, "half of the frequencies lie above their median");
-            prop_assume!(plain.is_usable());
+            prop_assert!(plain.is_usable());
             let (flipped, back) = hash_of(&mirrored(&data, width), width, height);
-            // A filter with an even window leans by half a pixel, so that a mirror differs by some bits.
-            prop_assert!(mirror.distance(&flipped) <= 31, "{}", mirror.distance(&flipped));
-            prop_assert!(back.distance(&plain) <= 31);
-            let (larger, _) = hash_of(&blobs(seed, width * 2, height * 2), width * 2, height * 2);
-            prop_assert!(plain.distance(&larger) <= 31, "{}", plain.distance(&larger));
+            prop_assert!(mirror.distance(&flipped) <= 72, "{}", mirror.distance(&flipped));
+            prop_assert!(back.distance(&plain) <= 72);
+            let (larger, _) = hash_of(&waves(seed, width * 2, height * 2), width * 2, height * 2);
+            prop_assert!(plain.distance(&larger) <= 72, "{}", plain.distance(&larger));
+            let (other, _) = hash_of(&waves(seed + 1000, width, height), width, height);
+            prop_assert!(plain.distance(&other) > 80 && mirror.distance(&other) > 80);
         }
     }
 
@@ -258,13 +267,6 @@ mod tests {
             assert!(distance(&mirrored, mirror) <= 2, "{width}x{height}: {}", distance(&mirrored, mirror));
             assert_eq!(found.quality, 100);
         }
-    }
-
-    #[test]
-    fn different_pictures_are_far_apart() {
-        let hashes: Vec<Pdq> = (1..30).map(|seed| hash_of(&blobs(seed * 31, 200, 200), 200, 200).0).collect();
-        let far = hashes.iter().skip(1).filter(|h| h.distance(&hashes[0]) > 60).count();
-        assert!(far >= 25, "{far} of 28");
     }
 
     #[test]

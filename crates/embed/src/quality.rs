@@ -6,7 +6,8 @@ use crate::EmbedConfig;
 use crate::align::FACE_SIDE;
 use crate::detect::Detection;
 
-/// Variance of the Laplacian at which sharpness is one half; measured on portraits, their re-compressions and blurs.
+/// Variance of the Laplacian at which sharpness is one half. Measured on 71 portraits: median 503 as they are, 86 and 18
+/// under a Gaussian blur of 1 and 2 pixels, where the embedding's cosine to the original is .98 and .88.
 const HALF_SHARP: f32 = 60.0;
 /// A width at which more pixels add nothing: the embedder sees no more.
 const FULL_WIDTH_PX: f32 = FACE_SIDE as f32;

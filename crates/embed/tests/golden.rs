@@ -101,7 +101,7 @@ fn faces_that_fill_the_frame_are_found() {
         .map(|entry| entry.unwrap().path())
         .collect();
     names.sort();
-    let every = if std::env::var_os("FACERING_ALL_PORTRAITS").is_some() { 1 } else { 12 };
+    let every = if std::env::var_os("FACERING_ALL_PORTRAITS").is_some() { 1 } else { 24 };
     let portraits: Vec<Pixels> =
         names.iter().step_by(every).map(|name| common::decode(name).unwrap()).collect();
     let whole = embedder.embed_batch(portraits.iter().collect());

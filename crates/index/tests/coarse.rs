@@ -1,4 +1,6 @@
 //! The 8-bit coarse assignment in ONNX Runtime against exact search over the centroids.
+// Helpers outside test functions may fail the test too.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 use index::{FaceIndex, IndexConfig, MemoryVectors, SyntheticFaces, TrainParams, compare_assigners, train};
 use inference::{InferenceConfig, Runtime};

@@ -1,4 +1,6 @@
 //! The exact index against a plain model in memory, under random operations, crashes and replays.
+// Helpers outside test functions may fail the test too.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};

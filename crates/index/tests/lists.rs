@@ -1,4 +1,6 @@
 //! Indexes with inverted lists: training, recall, promotion while running, compaction, merging, every factory.
+// Helpers outside test functions may fail the test too.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

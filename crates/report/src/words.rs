@@ -32,7 +32,7 @@ pub(crate) fn signed(number: f64) -> String {
 /// A probability with two decimals, never rounded up to a certainty.
 pub(crate) fn probability(p: f64) -> String {
     match p {
-        p if p >= 0.995 && p < 1.0 => "0.99+".to_owned(),
+        p if (0.995..1.0).contains(&p) => "0.99+".to_owned(),
         p => format!("{p:.2}"),
     }
 }

@@ -105,7 +105,7 @@ impl World {
         let number = self.int(1, 99_999);
         ProfileFacts {
             username: Some(if self.chance(0.2) { format!("user{number:05}") } else { format!("name{}", "x".repeat(number % 9)) }),
-            full_name: Some(if self.chance(0.08) { String::new() } else { format!("Given{number} Family") }),
+            full_name: Some(if self.chance(0.08) { String::new() } else { format!("{} Family", (0..6).map(|i| (b'a' + (number >> i) as u8 % 26) as char).collect::<String>()) }),
             followers: Some(followers),
             following: Some(following),
             posts: Some(if quiet { self.int(0, 5) } else { self.int(4, 300) } as i64),

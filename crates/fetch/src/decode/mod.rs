@@ -9,6 +9,7 @@
 mod avif;
 mod jpeg;
 mod raster;
+mod webp;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, RgbImage};

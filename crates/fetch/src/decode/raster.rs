@@ -8,7 +8,7 @@ use image::codecs::webp::WebPDecoder;
 use image::{DynamicImage, ImageDecoder, ImageError, Limits};
 use records::DeadLetterReason as Reason;
 
-use super::{Format, check_size, corrupt, turned};
+use super::{Format, check_size, corrupt, turned, webp};
 use crate::Failure;
 
 /// Memory a decoder may take besides the picture itself.
@@ -22,7 +22,10 @@ pub(super) fn decode(bytes: &[u8], format: Format, max_pixels: u64) -> Result<Dy
     let input = Cursor::new(bytes);
     match format {
         Format::Gif => first_frame(GifDecoder::new(input).map_err(failed)?, limits, format, max_pixels),
-        Format::WebP => first_frame(WebPDecoder::new(input).map_err(failed)?, limits, format, max_pixels),
+        Format::WebP => {
+            webp::check(bytes, max_pixels)?;
+            first_frame(WebPDecoder::new(input).map_err(failed)?, limits, format, max_pixels)
+        }
         _ => first_frame(
             PngDecoder::with_limits(input, limits.clone()).map_err(failed)?,
             limits,

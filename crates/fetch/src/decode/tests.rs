@@ -129,6 +129,19 @@ fn size_is_judged_before_decoding() {
 }
 
 #[test]
+fn a_webp_cannot_ask_for_memory_it_does_not_fill() {
+    let mut bytes = fixture("orientation_5.webp");
+    let exif = bytes.windows(4).position(|w| w == b"EXIF").unwrap();
+    bytes[exif + 4..exif + 8].copy_from_slice(&0xf000_0000u32.to_le_bytes());
+    assert_eq!(decode(&bytes, MAX).unwrap_err().reason, Reason::CorruptImage);
+    // A frame of 16,383 x 16,383 pixels on a small canvas.
+    let mut bytes = fixture("orientation_5.webp");
+    let frame = bytes.windows(4).position(|w| w == b"VP8 ").unwrap() + 8;
+    bytes[frame + 6..frame + 10].copy_from_slice(&0x3fff_3fffu32.to_le_bytes());
+    assert_eq!(decode(&bytes, MAX).unwrap_err().reason, Reason::TooManyPixels);
+}
+
+#[test]
 fn what_is_no_picture_is_told_apart_from_what_is_damaged() {
     for bytes in [&b""[..], b"<html>404</html>", b"%PDF-1.4", b"II*\0", b"\0\0\0\x18ftypheic\0\0\0\0heicmif1"]
     {
