@@ -43,6 +43,7 @@ pub fn remake(bytes: &[u8], how: Remake) -> anyhow::Result<Vec<u8>> {
         Remake::Mirror => (picture.fliph(), 88),
     };
     let mut out = Cursor::new(Vec::new());
-    DynamicImage::ImageRgb8(picture.to_rgb8()).write_with_encoder(JpegEncoder::new_with_quality(&mut out, quality))?;
+    DynamicImage::ImageRgb8(picture.to_rgb8())
+        .write_with_encoder(JpegEncoder::new_with_quality(&mut out, quality))?;
     Ok(out.into_inner())
 }

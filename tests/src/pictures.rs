@@ -29,7 +29,8 @@ impl PictureServer {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let inner = Arc::new(Inner::default());
-        let router = Router::new().route("/{*path}", axum::routing::get(answer)).with_state(Arc::clone(&inner));
+        let router =
+            Router::new().route("/{*path}", axum::routing::get(answer)).with_state(Arc::clone(&inner));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(Self { address, inner })
     }

@@ -14,9 +14,14 @@ pub fn root() -> PathBuf {
 
 /// The program under test, without the variables that `make test` sets for other tests: a user has none of them.
 pub fn facering() -> Command {
-    let program = std::env::var_os("FACERING_BIN").map_or_else(|| root().join("target/release/facering"), PathBuf::from);
+    let program = std::env::var_os("FACERING_BIN")
+        .map_or_else(|| root().join("target/release/facering"), PathBuf::from);
     let mut command = Command::new(program);
-    command.env_remove("ORT_DYLIB_PATH").env_remove("OMP_WAIT_POLICY").env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+        .env_remove("ORT_DYLIB_PATH")
+        .env_remove("OMP_WAIT_POLICY")
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null());
     command
 }
 
@@ -44,7 +49,8 @@ impl Running {
     /// Starts it with its log in `log`, appended.
     pub fn start(mut command: Command, log: &Path) -> anyhow::Result<Self> {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
-        let child = command.stdout(file.try_clone()?).stderr(file).spawn().context("facering does not start")?;
+        let child =
+            command.stdout(file.try_clone()?).stderr(file).spawn().context("facering does not start")?;
         Ok(Self { child, log: log.to_path_buf() })
     }
 
@@ -54,7 +60,12 @@ impl Running {
     }
 
     /// Waits until `done` says so; fails with the log if the program ends first or the time is over.
-    pub fn wait_until(&mut self, what: &str, limit: Duration, mut done: impl FnMut() -> bool) -> anyhow::Result<()> {
+    pub fn wait_until(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        mut done: impl FnMut() -> bool,
+    ) -> anyhow::Result<()> {
         let start = Instant::now();
         while !done() {
             if let Some(status) = self.child.try_wait()? {

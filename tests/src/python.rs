@@ -8,7 +8,8 @@ use anyhow::{Context, bail};
 pub fn json(script: &str, arguments: &[&str]) -> anyhow::Result<serde_json::Value> {
     let path = std::env::var("FACERING_TEST_PYTHONPATH")
         .context("FACERING_TEST_PYTHONPATH is not set: run the tests with `make test`, which sets it")?;
-    let output = Command::new("python3").arg("-c").arg(script).args(arguments).env("PYTHONPATH", path).output()?;
+    let output =
+        Command::new("python3").arg("-c").arg(script).args(arguments).env("PYTHONPATH", path).output()?;
     if !output.status.success() {
         bail!("python: {}", String::from_utf8_lossy(&output.stderr));
     }

@@ -133,6 +133,8 @@ pub fn build(portraits: &[Portrait], server: &PictureServer) -> anyhow::Result<S
         }
     }
     // Bots and honest accounts arrive mixed, as they do in life.
-    world.events.sort_by_key(|event| scatter(event.key.bytes().map(usize::from).sum::<usize>() * 31, 1 << 20));
+    world
+        .events
+        .sort_by_key(|event| scatter(event.key.bytes().map(usize::from).sum::<usize>() * 31, 1 << 20));
     Ok(world)
 }

@@ -30,7 +30,9 @@ import duckdb, json, sys
 folder = sys.argv[1]
 db = duckdb.connect()
 for table in ('clusters', 'members', 'evidence', 'accounts'):
-    db.execute(f\"create view {table} as select * from '{folder}/{table}.parquet'\")
+    # The folder is called snapshot=…, which must not become a column.
+    path = f'{folder}/{table}.parquet'
+    db.execute(f\"create view {table} as select * from read_parquet('{path}', hive_partitioning = false)\")
 db.execute(\"create table names as select cluster_id, min(account_id) as name from members where role = 'member' group by 1\")
 def rows(query):
     return sorted(json.dumps(row, default=str) for row in db.execute(query).fetchall())
@@ -43,4 +45,28 @@ print(json.dumps({
 ";
     let snapshot = latest(output).with_context(|| format!("{} has no snapshot", output.display()))?;
     python::json(SCRIPT, &[&snapshot.display().to_string()])
+}
+
+/// Fails with the rows that differ, a few of each table, if two snapshots do not say the same.
+pub fn assert_equal(expected: &serde_json::Value, found: &serde_json::Value, when: &str) {
+    let mut differences = Vec::new();
+    for table in ["clusters", "members", "evidence", "accounts"] {
+        let rows = |value: &serde_json::Value| -> Vec<String> {
+            value[table]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|r| r.as_str().map(str::to_owned))
+                .collect()
+        };
+        let (expected, found) = (rows(expected), rows(found));
+        let shown = |row: &String| row.chars().take(300).collect::<String>();
+        differences.extend(
+            expected.iter().filter(|r| !found.contains(r)).take(3).map(|r| format!("-{table} {}", shown(r))),
+        );
+        differences.extend(
+            found.iter().filter(|r| !expected.contains(r)).take(3).map(|r| format!("+{table} {}", shown(r))),
+        );
+    }
+    assert!(differences.is_empty(), "{when}:\n{}", differences.join("\n"));
 }

@@ -13,7 +13,8 @@ fn the_demo_finds_rings_and_spares_the_honest() -> anyhow::Result<()> {
     let text = String::from_utf8(output.stdout)?;
     let last = text.trim().lines().last().unwrap_or_default();
     let evaluation: serde_json::Value = serde_json::from_str(last)?;
-    let figure = |key: &str| evaluation[key].as_f64().unwrap_or_else(|| panic!("{key} is missing in {evaluation}"));
+    let figure =
+        |key: &str| evaluation[key].as_f64().unwrap_or_else(|| panic!("{key} is missing in {evaluation}"));
     println!("{evaluation:#}");
     assert!(figure("pairwise_p") >= 0.95, "pairwise precision");
     assert!(figure("ring_recall") >= 0.6, "ring recall");
@@ -59,8 +60,10 @@ print(json.dumps(out))
     let page = std::fs::read_to_string(out.join("report.html"))?;
     assert!(page.starts_with("<!doctype html>") || page.starts_with("<!DOCTYPE html>"));
     for outside in ["http://", "https://"] {
-        let asked: Vec<_> = page.match_indices(outside).map(|(at, _)| &page[at.saturating_sub(12)..at]).collect();
-        let loads = |before: &&&str| before.contains("src=") || before.contains("url(") || before.contains("<link");
+        let asked: Vec<_> =
+            page.match_indices(outside).map(|(at, _)| &page[at.saturating_sub(12)..at]).collect();
+        let loads =
+            |before: &&&str| before.contains("src=") || before.contains("url(") || before.contains("<link");
         assert!(!asked.iter().any(|b| loads(&b)), "the report asks the network for something");
     }
     Ok(())

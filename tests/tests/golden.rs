@@ -82,7 +82,8 @@ fn the_path_agrees_with_the_reference() -> anyhow::Result<()> {
             wrong.push(format!("{name}: {} faces instead of {}", content.faces.len(), expected.faces.len()));
         }
         for (at, golden_face) in expected.faces.iter().enumerate() {
-            let nearest = content.faces.iter().min_by(|a, b| off(a, golden_face).total_cmp(&off(b, golden_face)));
+            let nearest =
+                content.faces.iter().min_by(|a, b| off(a, golden_face).total_cmp(&off(b, golden_face)));
             let Some(face) = nearest else { continue };
             faces += 1;
             let distance = off(face, golden_face);

@@ -11,10 +11,15 @@ fn errors(output: &std::process::Output) -> Vec<String> {
 
 #[test]
 fn usage_errors_exit_with_2() -> anyhow::Result<()> {
-    for arguments in [&["--nonsense"][..], &["run"], &["demo", "--accounts", "7"], &["search"], &["evaluate"]] {
+    for arguments in [&["--nonsense"][..], &["run"], &["demo", "--accounts", "7"], &["search"], &["evaluate"]]
+    {
         let output = run(arguments)?;
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
-        assert!(stderr(&output).contains("Usage") || stderr(&output).contains("--help"), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains("Usage") || stderr(&output).contains("--help"),
+            "{}",
+            stderr(&output)
+        );
     }
     assert!(run(["--help"])?.status.success());
     Ok(())
@@ -52,7 +57,11 @@ fn an_unreachable_broker_is_one_sentence() -> anyhow::Result<()> {
         .current_dir(folder.path())
         .arg("run")
         .arg(program::root().canonicalize()?.join("pipelines/stream.toml"))
-        .args(["--set=source.brokers=127.0.0.1:1", "--set=source.connect_timeout_ms=1500", "--set=serve.listen="])
+        .args([
+            "--set=source.brokers=127.0.0.1:1",
+            "--set=source.connect_timeout_ms=1500",
+            "--set=serve.listen=",
+        ])
         .output()?;
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     let errors = errors(&output);

@@ -25,8 +25,12 @@ async fn planted_rings_are_found_and_honest_accounts_are_not() -> anyhow::Result
     let set = |key: &str, value: &str| format!("--set={key}={value}");
     let models_path = set("models.path", &models.display().to_string());
     let installed = program::run([
-        "models".as_ref(), "install".as_ref(), "yunet-mobilefacenet".as_ref(), "--from".as_ref(),
-        shared.join("models").as_os_str(), models_path.as_ref(),
+        "models".as_ref(),
+        "install".as_ref(),
+        "yunet-mobilefacenet".as_ref(),
+        "--from".as_ref(),
+        shared.join("models").as_os_str(),
+        models_path.as_ref(),
     ])?;
     anyhow::ensure!(installed.status.success(), "{}", program::stderr(&installed));
 
@@ -46,7 +50,9 @@ async fn planted_rings_are_found_and_honest_accounts_are_not() -> anyhow::Result
         .arg(set("output.every_s", "2"));
     let mut running = Running::start(command, &folder.path().join("log"))?;
     let sent = world.events.len() as u64;
-    running.wait_until("a snapshot of all events", Duration::from_secs(300), || records_covered(&output) == sent)?;
+    running.wait_until("a snapshot of all events", Duration::from_secs(300), || {
+        records_covered(&output) == sent
+    })?;
     let status = running.stop(Duration::from_secs(60))?;
     anyhow::ensure!(status.success(), "SIGTERM must end it cleanly: {status}\n{}", running.log());
 
@@ -76,7 +82,10 @@ async fn planted_rings_are_found_and_honest_accounts_are_not() -> anyhow::Result
     }
     let victims: BTreeSet<String> =
         members.iter().filter(|r| r["role"] == "victim").map(|r| text(r, "account_id")).collect();
-    assert!(victims.is_subset(&world.victims), "only owners of stolen portraits may be called victims: {victims:?}");
+    assert!(
+        victims.is_subset(&world.victims),
+        "only owners of stolen portraits may be called victims: {victims:?}"
+    );
     assert!(!victims.is_empty(), "no victim was recognised");
     Ok(())
 }

@@ -23,7 +23,13 @@ struct Maker {
 }
 
 impl Maker {
-    fn show(&mut self, account: u32, source: usize, person: usize, at: i64) -> Result<(), Box<dyn std::error::Error>> {
+    fn show(
+        &mut self,
+        account: u32,
+        source: usize,
+        person: usize,
+        at: i64,
+    ) -> Result<(), Box<dyn std::error::Error>> {
         let number = self.input.photos.len() as u32;
         let key = PhotoKey::of_bytes(&number.to_le_bytes());
         self.input.photos.push(Photo { key, hashed: false });

@@ -88,9 +88,7 @@ impl Parts<'_> {
     /// community detection cuts anywhere.)
     fn link(&self, accounts: &[u32], weight: f64, cap: usize) -> Vec<Pair> {
         let n = accounts.len();
-        let pair = |a: u32, b: u32, weight: f64| {
-            (a.min(b), a.max(b), (weight * self.closeness(a, b)) as f32)
-        };
+        let pair = |a: u32, b: u32, weight: f64| (a.min(b), a.max(b), (weight * self.closeness(a, b)) as f32);
         if n <= cap || n <= 2 * REACH + 1 {
             return (0..n)
                 .flat_map(|i| (i + 1..n).map(move |j| (i, j)))
@@ -158,7 +156,8 @@ impl Parts<'_> {
             .filter(|a| !self.aside[*a as usize])
             .flat_map_iter(|account| {
                 let holds = self.inc.photos.of_account(account);
-                let mut own: Vec<u32> = holds.iter().map(|h: &Hold| h.entity).filter(|e| generic[*e as usize]).collect();
+                let mut own: Vec<u32> =
+                    holds.iter().map(|h: &Hold| h.entity).filter(|e| generic[*e as usize]).collect();
                 own.sort_unstable_by_key(|e| (owners[*e as usize], *e));
                 own.truncate(MOST_GENERIC);
                 own.sort_unstable();

@@ -44,7 +44,11 @@ impl Calibration {
             return None;
         }
         let target = |bot: bool| {
-            if bot { (confirmed as f64 + 1.0) / (confirmed as f64 + 2.0) } else { 1.0 / (dismissed as f64 + 2.0) }
+            if bot {
+                (confirmed as f64 + 1.0) / (confirmed as f64 + 2.0)
+            } else {
+                1.0 / (dismissed as f64 + 2.0)
+            }
         };
         let pull = 2.0;
         let (mut scale, mut offset) = (1.0f64, 0.0f64);

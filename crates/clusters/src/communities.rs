@@ -44,7 +44,8 @@ pub(crate) fn communities(graph: &AccountGraph, options: Options) -> Vec<Vec<u32
         }
     }
     let shards: Vec<Vec<u32>> = shards.into_values().collect();
-    let mut found: Vec<Vec<u32>> = shards.par_iter().flat_map_iter(|shard| split(graph, shard, options)).collect();
+    let mut found: Vec<Vec<u32>> =
+        shards.par_iter().flat_map_iter(|shard| split(graph, shard, options)).collect();
     found.sort_unstable();
     found
 }
@@ -75,8 +76,11 @@ pub(crate) fn induced(graph: &AccountGraph, accounts: &[u32]) -> (Csr, Vec<(u32,
     let mut links = Vec::new();
     for (at, account) in accounts.iter().enumerate() {
         for edge in graph.edges(NodeIndex::new(*account as usize)) {
-            let other = if edge.source().index() == *account as usize { edge.target() } else { edge.source() };
-            if other.index() as u32 > *account && let Some(to) = place(other.index()) {
+            let other =
+                if edge.source().index() == *account as usize { edge.target() } else { edge.source() };
+            if other.index() as u32 > *account
+                && let Some(to) = place(other.index())
+            {
                 links.push((at as u32, to, f64::from(*edge.weight())));
             }
         }
@@ -189,7 +193,8 @@ fn cut_bridges(csr: &Csr, links: &[(u32, u32, f64)], labels: &mut [u32]) {
     let mut fresh = labels.iter().max().map_or(0, |m| m + 1);
     for group in groups(labels).into_iter().filter(|g| g.len() >= 6) {
         let own = labels[group[0] as usize];
-        let inside = links.iter().filter(|(a, b, _)| labels[*a as usize] == own && labels[*b as usize] == own);
+        let inside =
+            links.iter().filter(|(a, b, _)| labels[*a as usize] == own && labels[*b as usize] == own);
         let (count, sum) = inside.fold((0.0, 0.0), |(n, s), (_, _, w)| (n + 1.0, s + w));
         let weak = sum / f64::max(count, 1.0);
         let member = |node: u32| labels[node as usize] == own;

@@ -143,7 +143,8 @@ fn tables(
     let dismissed = |at: usize| {
         input.dismissed.iter().any(|d| {
             let known: BTreeSet<&AccountId> = d.members.iter().collect();
-            rows[at].len() as u64 <= d.evidence && found[at].members.iter().all(|m| known.contains(id(m.account)))
+            rows[at].len() as u64 <= d.evidence
+                && found[at].members.iter().all(|m| known.contains(id(m.account)))
         })
     };
     let kept: Vec<usize> = (0..found.len()).filter(|at| !dismissed(*at)).collect();
@@ -167,7 +168,10 @@ fn tables(
             accounts: cluster.members.len() as i32,
             photos: count.pictures,
             identities: count.people,
-            first_seen: times().min().or_else(|| seen.clone().map(|a| a.first_seen).min()).unwrap_or(input.as_of),
+            first_seen: times()
+                .min()
+                .or_else(|| seen.clone().map(|a| a.first_seen).min())
+                .unwrap_or(input.as_of),
             last_seen: times().max().or_else(|| seen.map(|a| a.last_seen).max()).unwrap_or(input.as_of),
             kinds: count.kinds,
             reasons: cluster.score.reasons.clone(),
@@ -203,9 +207,9 @@ fn tables(
         tables.evidence.extend(evidence.into_iter().map(name));
     }
     tables.clusters.sort_by(|x, y| y.score.total_cmp(&x.score).then_with(|| x.cluster_id.cmp(&y.cluster_id)));
-    tables.members.sort_by(|x, y| {
-        (&x.cluster_id, x.role, &x.account_id).cmp(&(&y.cluster_id, y.role, &y.account_id))
-    });
+    tables
+        .members
+        .sort_by(|x, y| (&x.cluster_id, x.role, &x.account_id).cmp(&(&y.cluster_id, y.role, &y.account_id)));
     tables.evidence.sort_by(|x, y| x.cluster_id.cmp(&y.cluster_id));
     tables.accounts = named.into_iter().map(|account| account_row(input, account)).collect();
     (tables, found.len() - kept.len())

@@ -123,10 +123,8 @@ fn group_people(
     let entity_of = |face: u32| photo[input.faces[face as usize].photo as usize];
     let all: Vec<(u32, u32)> = links.iter().map(|l| (l.a, l.b)).collect();
     let near = Neighbours::new(input.faces.len(), all.iter().copied());
-    let mut joining: Vec<&TypedLink> = links
-        .iter()
-        .filter(|l| l.kind == LinkKind::SamePerson && near.support(l.a, l.b))
-        .collect();
+    let mut joining: Vec<&TypedLink> =
+        links.iter().filter(|l| l.kind == LinkKind::SamePerson && near.support(l.a, l.b)).collect();
     joining.sort_by(|x, y| y.cosine.total_cmp(&x.cosine).then((x.a, x.b).cmp(&(y.a, y.b))));
     drop(near);
 

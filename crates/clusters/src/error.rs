@@ -7,13 +7,17 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum ClustersError {
     /// An index of the input points past its table.
-    #[error("a row of the input's {table} refers to a row that is not there; this is a mistake in the program")]
+    #[error(
+        "a row of the input's {table} refers to a row that is not there; this is a mistake in the program"
+    )]
     Reference {
         /// The table with the wrong row.
         table: &'static str,
     },
     /// More rows than 32-bit numbers count.
-    #[error("the input's {table} has {rows} rows, but at most 4294967294 can be clustered; split the accounts into shards")]
+    #[error(
+        "the input's {table} has {rows} rows, but at most 4294967294 can be clustered; split the accounts into shards"
+    )]
     TooMany {
         /// The table.
         table: &'static str,
@@ -29,7 +33,9 @@ pub enum ClustersError {
         source: std::io::Error,
     },
     /// A Parquet file could not be written or read.
-    #[error("{path} is no table that can be read or written ({detail}); remove the snapshot and make it again")]
+    #[error(
+        "{path} is no table that can be read or written ({detail}); remove the snapshot and make it again"
+    )]
     Table {
         /// The file.
         path: PathBuf,
@@ -37,7 +43,10 @@ pub enum ClustersError {
         detail: String,
     },
     /// A table was written by another version.
-    #[error("{path} has the schema version {found}, but this program reads {}; use the program that wrote it", records::tables::TABLES_VERSION)]
+    #[error(
+        "{path} has the schema version {found}, but this program reads {}; use the program that wrote it",
+        records::tables::TABLES_VERSION
+    )]
     Version {
         /// The file.
         path: PathBuf,

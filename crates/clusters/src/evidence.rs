@@ -56,26 +56,27 @@ pub(crate) fn evidence(
     let mut photo_has_face = vec![false; input.photos.len()];
     input.faces.iter().for_each(|f| photo_has_face[f.photo as usize] = true);
 
-    let row = |x: &Ownership, y: &Ownership, kind, similarity, pdq_distance, shared_by: usize, weight: f64| {
-        let (a, b) = if x.account < y.account { (x, y) } else { (y, x) };
-        let row = EvidenceRow {
-            cluster_id: String::new(),
-            account_a: input.accounts[a.account as usize].id.clone(),
-            account_b: input.accounts[b.account as usize].id.clone(),
-            kind,
-            photo_a: a.photo_id.clone(),
-            photo_b: b.photo_id.clone(),
-            picture_a: input.photos[a.photo as usize].key,
-            picture_b: input.photos[b.photo as usize].key,
-            similarity,
-            pdq_distance,
-            owners: shared_by as i32,
-            weight: weight.clamp(0.0, 1.0),
-            observed_a: a.observed_at,
-            observed_b: b.observed_at,
+    let row =
+        |x: &Ownership, y: &Ownership, kind, similarity, pdq_distance, shared_by: usize, weight: f64| {
+            let (a, b) = if x.account < y.account { (x, y) } else { (y, x) };
+            let row = EvidenceRow {
+                cluster_id: String::new(),
+                account_a: input.accounts[a.account as usize].id.clone(),
+                account_b: input.accounts[b.account as usize].id.clone(),
+                kind,
+                photo_a: a.photo_id.clone(),
+                photo_b: b.photo_id.clone(),
+                picture_a: input.photos[a.photo as usize].key,
+                picture_b: input.photos[b.photo as usize].key,
+                similarity,
+                pdq_distance,
+                owners: shared_by as i32,
+                weight: weight.clamp(0.0, 1.0),
+                observed_a: a.observed_at,
+                observed_b: b.observed_at,
+            };
+            (cluster_of[a.account as usize], row)
         };
-        (cluster_of[a.account as usize], row)
-    };
     let value = |entity: u32| inc.worth(entity) * inc.rarity(inc.photos.owners(entity).len());
 
     let mut rows = Vec::new();
@@ -105,7 +106,8 @@ pub(crate) fn evidence(
         let thing = if link.kind == LinkKind::SamePhoto { entities.photo[pa as usize] } else { NOBODY };
         for x in owners(pa).take(FEW) {
             for y in owners(pb).take(FEW) {
-                if x.account == y.account || cluster_of[x.account as usize] != cluster_of[y.account as usize] {
+                if x.account == y.account || cluster_of[x.account as usize] != cluster_of[y.account as usize]
+                {
                     continue;
                 }
                 let key = (x.account.min(y.account), x.account.max(y.account), thing);
@@ -120,8 +122,7 @@ pub(crate) fn evidence(
     for best in best.into_values() {
         let (link, (x, y)) = (&links[best.link as usize], best.ends);
         let (pa, pb) = (input.faces[link.a as usize].photo, input.faces[link.b as usize].photo);
-        let (Some(x), Some(y)) =
-            (owners(pa).find(|o| o.account == x), owners(pb).find(|o| o.account == y))
+        let (Some(x), Some(y)) = (owners(pa).find(|o| o.account == x), owners(pb).find(|o| o.account == y))
         else {
             continue;
         };
@@ -137,7 +138,9 @@ pub(crate) fn evidence(
         rows.push(row(x, y, link.kind, Some(link.cosine), pdq, all, weight * link.probability(tau)));
     }
     rows.sort_by(|(c, x), (d, y)| {
-        let key = |c: u32, r: &EvidenceRow| (c, r.account_a.clone(), r.account_b.clone(), r.kind, r.picture_a, r.picture_b);
+        let key = |c: u32, r: &EvidenceRow| {
+            (c, r.account_a.clone(), r.account_b.clone(), r.kind, r.picture_a, r.picture_b)
+        };
         key(*c, x).cmp(&key(*d, y)).then_with(|| (&x.photo_a, &x.photo_b).cmp(&(&y.photo_a, &y.photo_b)))
     });
     rows

@@ -136,7 +136,11 @@ fn part(account: u32, inc: &Incidence, quality: &HashMap<u32, f64>, people: &Has
         }
     }
     part.cover = if all > 0.0 { covered / all } else { 0.0 };
-    let most = inc.people.of_account(account).iter().max_by(|x, y| x.count.cmp(&y.count).then(y.entity.cmp(&x.entity)));
+    let most = inc
+        .people
+        .of_account(account)
+        .iter()
+        .max_by(|x, y| x.count.cmp(&y.count).then(y.entity.cmp(&x.entity)));
     if let Some(most) = most.filter(|m| m.count >= 2 && people.get(&m.entity) == Some(&1)) {
         // A person of whom a photo is shared is no private one.
         let stolen = inc

@@ -181,7 +181,12 @@ impl Input {
             own.photo = photo_at[own.photo as usize];
         }
         self.ownerships.par_sort_by(|x, y| {
-            (x.account, x.photo, &x.photo_id, x.observed_at).cmp(&(y.account, y.photo, &y.photo_id, y.observed_at))
+            (x.account, x.photo, &x.photo_id, x.observed_at).cmp(&(
+                y.account,
+                y.photo,
+                &y.photo_id,
+                y.observed_at,
+            ))
         });
         self.ownerships
             .dedup_by(|x, y| (x.account, x.photo, &x.photo_id) == (y.account, y.photo, &y.photo_id));
@@ -190,16 +195,17 @@ impl Input {
             (link.a, link.b) = (a.min(b), a.max(b));
         }
         let faces = &self.faces;
-        self.links.retain(|l| {
-            !l.cosine.is_nan() && faces[l.a as usize].photo != faces[l.b as usize].photo
-        });
+        self.links.retain(|l| !l.cosine.is_nan() && faces[l.a as usize].photo != faces[l.b as usize].photo);
         // Of two measurements of one pair the more alike counts, then the smaller distances.
         self.links.par_sort_by(|x, y| {
             let rank = |l: &Link| {
                 let far = |d: Option<u16>| d.unwrap_or(u16::MAX);
                 (far(l.relation.pdq_distance), far(l.relation.crop_distance), l.relation.mirrored)
             };
-            (x.a, x.b).cmp(&(y.a, y.b)).then(y.cosine.total_cmp(&x.cosine)).then_with(|| rank(x).cmp(&rank(y)))
+            (x.a, x.b)
+                .cmp(&(y.a, y.b))
+                .then(y.cosine.total_cmp(&x.cosine))
+                .then_with(|| rank(x).cmp(&rank(y)))
         });
         self.links.dedup_by(|x, y| (x.a, x.b) == (y.a, y.b));
         self.previous.sort_by(|x, y| x.cluster_id.cmp(&y.cluster_id));
@@ -209,7 +215,10 @@ impl Input {
 
 /// Sorts and removes doubles by key; gives the new index of every old one. Of doubles the first in the old order stays,
 /// so a caller with contradicting rows of one id gets an arbitrary one of them.
-fn sort_by_key<T: Clone + Send + Sync, K: Ord + Send>(rows: &mut Vec<T>, key: impl Fn(&T) -> K + Sync) -> Vec<u32> {
+fn sort_by_key<T: Clone + Send + Sync, K: Ord + Send>(
+    rows: &mut Vec<T>,
+    key: impl Fn(&T) -> K + Sync,
+) -> Vec<u32> {
     let mut order: Vec<u32> = (0..rows.len() as u32).collect();
     if !rows.is_sorted_by(|x, y| key(x) <= key(y)) {
         order.par_sort_by(|x, y| key(&rows[*x as usize]).cmp(&key(&rows[*y as usize])));

@@ -173,7 +173,10 @@ fn move_nodes(graph: &Csr, communities: &mut [u32], resolution: f64, rng: &mut C
         let stay = gain(here, around.weight[here as usize], size[here as usize]);
         // Alone is worth 0.
         let (mut best, mut target) = (stay, here);
-        if members[here as usize] > 1 && 0.0 > best + EPSILON && let Some(free) = empty.last() {
+        if members[here as usize] > 1
+            && 0.0 > best + EPSILON
+            && let Some(free) = empty.last()
+        {
             (best, target) = (0.0, *free);
         }
         for community in &around.seen {
@@ -231,7 +234,8 @@ fn refine(graph: &Csr, communities: &[u32], resolution: f64, rng: &mut ChaCha8Rn
     for node in order {
         let (at, mine) = (node as usize, communities[node as usize]);
         let own = graph.sizes[at];
-        let well = |outward: f64, size: f64| outward >= resolution * size * (total[mine as usize] - size) - EPSILON;
+        let well =
+            |outward: f64, size: f64| outward >= resolution * size * (total[mine as usize] - size) - EPSILON;
         if !single[at] || !well(outward[at], own) {
             continue;
         }
@@ -349,7 +353,9 @@ pub(crate) fn quality(graph: &Csr, communities: &[u32], resolution: f64) -> f64 
     let n = graph.nodes();
     let mut sum = 0.0;
     for a in 0..n as u32 {
-        let inside = graph.neighbours(a).filter(|(b, _)| a < *b && communities[a as usize] == communities[*b as usize]);
+        let inside = graph
+            .neighbours(a)
+            .filter(|(b, _)| a < *b && communities[a as usize] == communities[*b as usize]);
         sum += inside.map(|(_, w)| w).sum::<f64>();
         for b in a + 1..n as u32 {
             if communities[a as usize] == communities[b as usize] {
@@ -386,9 +392,11 @@ mod tests {
 
     fn graphs(nodes: u32) -> impl Strategy<Value = Vec<(u32, u32, f64)>> {
         let pairs: Vec<(u32, u32)> = (0..nodes).flat_map(|a| (a + 1..nodes).map(move |b| (a, b))).collect();
-        prop::collection::vec(prop::option::weighted(0.35, 0.05f64..1.0), pairs.len()).prop_map(move |weights| {
-            pairs.iter().zip(weights).filter_map(|((a, b), w)| w.map(|w| (*a, *b, w))).collect()
-        })
+        prop::collection::vec(prop::option::weighted(0.35, 0.05f64..1.0), pairs.len()).prop_map(
+            move |weights| {
+                pairs.iter().zip(weights).filter_map(|((a, b), w)| w.map(|w| (*a, *b, w))).collect()
+            },
+        )
     }
 
     fn connected(graph: &Csr, communities: &[u32]) -> bool {

@@ -40,8 +40,6 @@ pub use calibration::Calibration;
 pub use config::ClustersConfig;
 pub use detect::{Detection, detect};
 pub use error::ClustersError;
-pub use input::{
-    Account, AllowLists, Dismissed, Face, Input, Link, Ownership, Photo, PreviousCluster,
-};
+pub use input::{Account, AllowLists, Dismissed, Face, Input, Link, Ownership, Photo, PreviousCluster};
 pub use snapshot::{Thumbnail, latest, previous, read_snapshot, write_snapshot};
 pub use tail::{PackCalibration, TailPoint};

@@ -68,7 +68,8 @@ pub(crate) fn lineage(clusters: &[Vec<AccountId>], previous: &[PreviousCluster])
         .map(|(new, members)| {
             let from: Vec<(usize, usize)> =
                 overlaps.iter().filter(|o| o.0 == new).map(|o| (o.1, o.2)).collect();
-            let mut parents: Vec<String> = from.iter().map(|(old, _)| previous[*old].cluster_id.clone()).collect();
+            let mut parents: Vec<String> =
+                from.iter().map(|(old, _)| previous[*old].cluster_id.clone()).collect();
             parents.sort_unstable();
             let divided = |old: usize| overlaps.iter().filter(|o| o.1 == old).count() > 1;
             let change = match from.as_slice() {
@@ -133,7 +134,8 @@ mod tests {
             old("splits", 80..100),
             old("ends", 110..115),
         ];
-        let now = [ids(0..10), ids(20..34), ids(40..47), ids(60..76), ids(80..92), ids(92..100), ids(200..205)];
+        let now =
+            [ids(0..10), ids(20..34), ids(40..47), ids(60..76), ids(80..92), ids(92..100), ids(200..205)];
         let found = lineage(&now, &previous);
         let table: Vec<(&str, Change)> = found.iter().map(|d| (d.cluster_id.as_str(), d.change)).collect();
         assert_eq!(table[0], ("same", Change::Unchanged));

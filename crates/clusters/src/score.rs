@@ -43,7 +43,11 @@ impl Score {
 
     fn add(&mut self, calibration: &Calibration, signal: &str, log_odds: f64, detail: String) {
         if log_odds != 0.0 {
-            self.reasons.push(Reason { signal: signal.to_owned(), log_odds: log_odds * calibration.scale, detail });
+            self.reasons.push(Reason {
+                signal: signal.to_owned(),
+                log_odds: log_odds * calibration.scale,
+                detail,
+            });
         }
     }
 
@@ -111,7 +115,9 @@ impl Scoring<'_> {
     /// The window in which most of a group was made, if it stands out from the population at all.
     pub(crate) fn burst(&self, group: &Group) -> Option<Burst> {
         let n = group.len();
-        self.births.burst(&group.accounts, (n * 3).div_ceil(5).max(2)).filter(|b| b.evidence > 0.0 && b.mass < 0.5)
+        self.births
+            .burst(&group.accounts, (n * 3).div_ceil(5).max(2))
+            .filter(|b| b.evidence > 0.0 && b.mass < 0.5)
     }
 
     /// What the creation times add, -1.5 to 4.
@@ -141,7 +147,8 @@ impl Scoring<'_> {
 
     /// Mean profile log-odds of those whose profile is known, weighed by how many that are; -4 to 4.
     fn profile(&self, group: &Group) -> (f64, String) {
-        let known: Vec<u32> = group.accounts.iter().copied().filter(|a| self.profiles.known(*a) >= 2).collect();
+        let known: Vec<u32> =
+            group.accounts.iter().copied().filter(|a| self.profiles.known(*a) >= 2).collect();
         if known.is_empty() {
             return (0.0, String::new());
         }
@@ -163,8 +170,11 @@ impl Scoring<'_> {
 
     /// One name on most accounts is one person's; as many names as accounts under one face is not.
     fn names(&self, group: &Group) -> (f64, String) {
-        let names: Vec<String> =
-            group.accounts.iter().filter_map(|a| bare_name(&self.input.accounts[*a as usize].facts)).collect();
+        let names: Vec<String> = group
+            .accounts
+            .iter()
+            .filter_map(|a| bare_name(&self.input.accounts[*a as usize].facts))
+            .collect();
         if names.len() < 3 || names.len() * 2 < group.len() {
             return (0.0, String::new());
         }
@@ -189,16 +199,29 @@ impl Scoring<'_> {
         let (profile, profile_detail) = self.profile(group);
 
         // Accounts that share at least two photos: what a pool of stolen photos makes, and a meme does not.
-        let several = |p: &Part| if p.shared_photos >= 2 { between(&[(0.6, 0.0), (1.5, 1.0)], p.shared) } else { 0.0 };
+        let several =
+            |p: &Part| if p.shared_photos >= 2 { between(&[(0.6, 0.0), (1.5, 1.0)], p.shared) } else { 0.0 };
         let pooled: f64 = group.parts.iter().map(several).sum();
-        let pool =
-            between(&[(1.0, 0.0), (2.0, 0.5), (3.0, 1.2), (4.0, 2.5), (5.0, 4.0), (7.0, 5.5), (12.0, 6.5)], pooled);
+        let pool = between(
+            &[(1.0, 0.0), (2.0, 0.5), (3.0, 1.2), (4.0, 2.5), (5.0, 4.0), (7.0, 5.5), (12.0, 6.5)],
+            pooled,
+        );
         let photos = group.shared.len();
-        score.add(cal, "shared_photos", pool, format!("about {pooled:.0} of {n} share two photos or more, of {photos}"));
+        score.add(
+            cal,
+            "shared_photos",
+            pool,
+            format!("about {pooled:.0} of {n} share two photos or more, of {photos}"),
+        );
 
         let cover = group.mean(|p| p.cover);
         let reuse = between(&[(0.1, -3.0), (0.3, -1.5), (0.55, 0.0), (0.9, 2.0)], cover);
-        score.add(cal, "reuse", reuse, format!("{:.0}% of an account's portraits turn up on others here", cover * 100.0));
+        score.add(
+            cal,
+            "reuse",
+            reuse,
+            format!("{:.0}% of an account's portraits turn up on others here", cover * 100.0),
+        );
 
         let people = group.people.len();
         let identities = match people {
@@ -211,7 +234,12 @@ impl Scoring<'_> {
         if group.fans > 0 && people > 0 {
             let ratio = group.fans as f64 / n as f64;
             let value = between(&[(0.3, 0.0), (1.0, -1.0), (4.0, -2.5)], ratio);
-            score.add(cal, "famous", value, format!("{} other accounts show one of these people too", group.fans));
+            score.add(
+                cal,
+                "famous",
+                value,
+                format!("{} other accounts show one of these people too", group.fans),
+            );
         }
 
         let shared: usize = group.parts.iter().map(|p| p.shared_photos).sum();
@@ -219,7 +247,12 @@ impl Scoring<'_> {
         if shared > 0 {
             let share = several as f64 / shared as f64;
             let value = between(&[(0.15, 0.0), (0.6, -3.0), (1.0, -4.0)], share);
-            score.add(cal, "group_photos", value, format!("{:.0}% of the shared photos show several people", share * 100.0));
+            score.add(
+                cal,
+                "group_photos",
+                value,
+                format!("{:.0}% of the shared photos show several people", share * 100.0),
+            );
         }
 
         let lives = group.parts.iter().filter(|p| p.own_life >= 2).count();
@@ -236,7 +269,12 @@ impl Scoring<'_> {
         if inside > 0.0 {
             let share = outside / (inside + outside);
             let value = between(&[(0.2, 0.0), (0.6, -1.5), (0.9, -3.0)], share);
-            score.add(cal, "popular", value, format!("{:.0}% of those who show these photos stand outside", share * 100.0));
+            score.add(
+                cal,
+                "popular",
+                value,
+                format!("{:.0}% of those who show these photos stand outside", share * 100.0),
+            );
         }
 
         let size = match n {
@@ -257,7 +295,12 @@ impl Scoring<'_> {
             let most = group.shared.iter().map(|s| s.quality).fold(0.0, f64::max);
             let spoken = creation >= 1.0 && profile >= 1.0;
             if most < 0.15 && !spoken {
-                score.add(cal, "same_person_only", -8.0, "no photo is shared; one person on many accounts accuses nobody".to_owned());
+                score.add(
+                    cal,
+                    "same_person_only",
+                    -8.0,
+                    "no photo is shared; one person on many accounts accuses nobody".to_owned(),
+                );
             } else if most >= 0.15 && creation < 1.5 && profile < 1.5 {
                 score.add(cal, "single_photo", -3.0, "no account shares more than one photo".to_owned());
             }
@@ -271,11 +314,17 @@ impl Scoring<'_> {
         if known.len() >= 3 {
             let mean = f64::from(known.iter().sum::<f32>()) / known.len() as f64;
             let value = between(&[(0.15, 0.0), (0.8, 2.0)], mean);
-            score.add(cal, "generated", value, format!("{:.0}% of portraits have the eyes of generated ones", mean * 100.0));
+            score.add(
+                cal,
+                "generated",
+                value,
+                format!("{:.0}% of portraits have the eyes of generated ones", mean * 100.0),
+            );
         }
         let largest = group.shared.iter().map(|s| s.inside).max().unwrap_or(0);
         if largest >= self.mass_owners && creation >= 2.0 {
-            let value = between(&[(1.0, 1.0), (5.0, 3.0)], (largest as f64 / self.mass_owners as f64).ln() + 1.0);
+            let value =
+                between(&[(1.0, 1.0), (5.0, 3.0)], (largest as f64 / self.mass_owners as f64).ln() + 1.0);
             score.add(cal, "mass_reuse", value, format!("one photo on {largest} accounts made together"));
         }
     }
@@ -288,20 +337,39 @@ impl Scoring<'_> {
         let shared = match part.shared {
             s if s >= 1.5 => 1.0,
             s if s >= 0.6 => {
-                if pooled { -0.5 } else { 0.0 }
+                if pooled {
+                    -0.5
+                } else {
+                    0.0
+                }
             }
             s if s >= 0.15 => -1.0,
             _ => -1.5,
         };
-        score.add(cal, "own_shared_photos", shared, format!("{} of its photos turn up here", part.shared_photos));
+        score.add(
+            cal,
+            "own_shared_photos",
+            shared,
+            format!("{} of its photos turn up here", part.shared_photos),
+        );
         let reuse = between(&[(0.1, -3.0), (0.25, -1.8), (0.5, 0.0), (0.8, 0.5)], part.cover);
-        score.add(cal, "own_reuse", reuse, format!("{:.0}% of its portraits turn up on others here", part.cover * 100.0));
+        score.add(
+            cal,
+            "own_reuse",
+            reuse,
+            format!("{:.0}% of its portraits turn up on others here", part.cover * 100.0),
+        );
         let life = match part.own_life {
             0 | 1 => 0.0,
             2 => -2.0,
             _ => -3.0,
         };
-        score.add(cal, "own_life", life, format!("{} photos of a person that nobody else here has", part.own_life));
+        score.add(
+            cal,
+            "own_life",
+            life,
+            format!("{} photos of a person that nobody else here has", part.own_life),
+        );
         if part.shared_photos > 0 && part.group_photos == part.shared_photos {
             score.add(cal, "own_group_photos", -1.5, "all it shares are photos of several people".to_owned());
         }
@@ -331,7 +399,12 @@ impl Scoring<'_> {
             let gap = (born - b.from).abs().min((born - b.to).abs()) as f64 / width;
             let older = if born < b.from { 1.0 } else { 0.6 };
             let value = -older * between(&[(0.5, 0.3), (3.0, 1.0), (20.0, 1.8)], gap);
-            score.add(cal, "own_creation", value, format!("made on {}, apart from the others", Births::date(born)));
+            score.add(
+                cal,
+                "own_creation",
+                value,
+                format!("made on {}, apart from the others", Births::date(born)),
+            );
             return;
         }
         let mut ranks: Vec<f64> = group.accounts.iter().map(|a| self.births.rank(*a)).collect();

@@ -45,7 +45,9 @@ impl PackCalibration {
             "must lie between link_floor and 1",
         );
         unless(
-            self.tail.iter().all(|p| p.cosine.is_finite() && p.false_match_rate > 0.0 && p.false_match_rate <= 1.0),
+            self.tail
+                .iter()
+                .all(|p| p.cosine.is_finite() && p.false_match_rate > 0.0 && p.false_match_rate <= 1.0),
             "tail",
             "every point needs a finite cosine and a false_match_rate above 0 and at most 1",
         );
@@ -74,10 +76,8 @@ impl PackCalibration {
             [only] => only.0 + (only.1 - wanted) / 30.0,
             [first, .., _] if wanted >= first.1 => first.0,
             _ => {
-                let segment = points
-                    .windows(2)
-                    .find(|w| wanted >= w[1].1)
-                    .unwrap_or(&points[points.len() - 2..]);
+                let segment =
+                    points.windows(2).find(|w| wanted >= w[1].1).unwrap_or(&points[points.len() - 2..]);
                 let ((c0, f0), (c1, f1)) = (segment[0], segment[1]);
                 c0 + (wanted - f0) * (c1 - c0) / (f1 - f0)
             }
@@ -153,7 +153,8 @@ mod tests {
             }
             low
         };
-        let sample: Vec<f32> = (0..100_000).map(|i| (0.1 * quantile((f64::from(i) + 0.5) / 1e5)) as f32).collect();
+        let sample: Vec<f32> =
+            (0..100_000).map(|i| (0.1 * quantile((f64::from(i) + 0.5) / 1e5)) as f32).collect();
         let pack = PackCalibration { tail: PackCalibration::tail_of(&sample), ..mobilefacenet() };
         assert!(pack.tail.len() >= 5, "{:?}", pack.tail);
         assert!(pack.problems().is_empty());
@@ -162,7 +163,11 @@ mod tests {
         assert!(tau >= exact && tau < exact + 0.15, "{tau} for {exact}");
         let mut contaminated = sample.clone();
         contaminated.extend(std::iter::repeat_n(0.93, 60));
-        let shoulder = PackCalibration { link_floor: 0.0, tail: PackCalibration::tail_of(&contaminated), ..mobilefacenet() };
+        let shoulder = PackCalibration {
+            link_floor: 0.0,
+            tail: PackCalibration::tail_of(&contaminated),
+            ..mobilefacenet()
+        };
         let moved = f64::from(shoulder.tau(1_000_000, 0.01));
         assert!(moved < exact + 0.25, "{moved}: 60 pairs of one person must not pass for strangers");
     }
@@ -174,8 +179,16 @@ mod tests {
         }
         let t = 1.0 / (1.0 + 0.5 * x);
         let poly = [
-            -1.265_512_23, 1.000_023_68, 0.374_091_96, 0.096_784_18, -0.186_288_06, 0.278_868_07,
-            -1.135_203_98, 1.488_515_87, -0.822_152_23, 0.170_872_77,
+            -1.265_512_23,
+            1.000_023_68,
+            0.374_091_96,
+            0.096_784_18,
+            -0.186_288_06,
+            0.278_868_07,
+            -1.135_203_98,
+            1.488_515_87,
+            -0.822_152_23,
+            0.170_872_77,
         ];
         t * (-x * x + poly.iter().rev().fold(0.0, |sum, c| sum * t + c)).exp()
     }

@@ -106,11 +106,7 @@ impl Births {
                 if share <= mass {
                     continue;
                 }
-                let out = if k < n {
-                    (n - k) as f64 * ((1.0 - share) / (1.0 - mass)).ln()
-                } else {
-                    0.0
-                };
+                let out = if k < n { (n - k) as f64 * ((1.0 - share) / (1.0 - mass)).ln() } else { 0.0 };
                 let evidence = k as f64 * (share / mass).ln() + out - looked_at.ln();
                 if best.is_none_or(|b| evidence > b.evidence) {
                     best = Some(Burst { evidence, from: self.at[first], to: self.at[last], inside: k, mass });

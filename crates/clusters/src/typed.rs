@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 use records::tables::LinkKind;
 
-use crate::input::{Input, Link};
 use crate::ClustersConfig;
+use crate::input::{Input, Link};
 
 /// A link with its meaning. Links that mean nothing at the present tau(N) are not kept.
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -3,8 +3,8 @@
 //! Invariant: an account called a victim here holds no cluster together and is never a member. Missing a bot costs less than
 //! accusing a victim, so doubt goes to the account.
 
-use records::tables::Reason;
 use rayon::prelude::*;
+use records::tables::Reason;
 
 use crate::calibration::logistic;
 use crate::incidence::{Incidence, NOBODY};
@@ -35,7 +35,12 @@ impl Ownership {
 }
 
 /// For every account that shares a photo and is likely its owner, why; `None` for all others.
-pub(crate) fn victims(input: &Input, inc: &Incidence, births: &Births, profiles: &Profiles) -> Vec<Option<Ownership>> {
+pub(crate) fn victims(
+    input: &Input,
+    inc: &Incidence,
+    births: &Births,
+    profiles: &Profiles,
+) -> Vec<Option<Ownership>> {
     (0..input.accounts.len() as u32)
         .into_par_iter()
         .map(|account| judge(account, input, inc, births, profiles).filter(|o| o.log_odds() > 0.0))
@@ -110,7 +115,8 @@ fn judge(
         others.iter().map(of).max().unwrap_or(0)
     });
     let stolen_is_own = main.is_some_and(|m| {
-        let theirs = holds.iter().filter(|h| inc.worth(h.entity) >= 1.0 && inc.photos.owners(h.entity).len() > 1);
+        let theirs =
+            holds.iter().filter(|h| inc.worth(h.entity) >= 1.0 && inc.photos.owners(h.entity).len() > 1);
         let (all, same) = theirs.fold((0, 0), |(all, same), h| {
             let person = inc.person_of[h.entity as usize];
             (all + 1, same + usize::from(person == m.entity && person != NOBODY))
@@ -152,7 +158,11 @@ fn judge(
     } else {
         0.0
     };
-    add("older", older, format!("made {} than most who show the same photos", if gap > 0.0 { "earlier" } else { "later" }));
+    add(
+        "older",
+        older,
+        format!("made {} than most who show the same photos", if gap > 0.0 { "earlier" } else { "later" }),
+    );
     let profile = -profiles.log_odds(account).clamp(-2.0, 2.0);
     add("profile", profile, "how ordinary the profile is".to_owned());
     Some(Ownership { reasons })

@@ -82,7 +82,12 @@ struct OwnerOf {
 
 impl Owner {
     /// For a running pipeline: it keeps the desk, this answers beside it.
-    pub fn beside(settings: &Settings, state: &State, embedder: Arc<Embedder>, orders: mpsc::Sender<Order>) -> Self {
+    pub fn beside(
+        settings: &Settings,
+        state: &State,
+        embedder: Arc<Embedder>,
+        orders: mpsc::Sender<Order>,
+    ) -> Self {
         Self {
             settings: settings.clone(),
             store: state.store.clone(),
@@ -104,9 +109,11 @@ impl Owner {
 
     /// The faces on a picture file, largest first.
     pub fn embed_picture(&self, bytes: &[u8]) -> anyhow::Result<Vec<records::Embedding>> {
-        let pixels = fetch::decode(bytes, self.settings.fetch.max_pixels).map_err(|failure| anyhow::anyhow!(failure.detail))?;
+        let pixels = fetch::decode(bytes, self.settings.fetch.max_pixels)
+            .map_err(|failure| anyhow::anyhow!(failure.detail))?;
         let embedder = self.embedder()?;
-        let content = embedder.embed_batch(vec![&pixels]).into_iter().next().context("no answer from the models")??;
+        let content =
+            embedder.embed_batch(vec![&pixels]).into_iter().next().context("no answer from the models")??;
         if content.faces.is_empty() {
             bail!("the picture shows no face that the pack {} finds", embedder.pack().id());
         }
@@ -129,7 +136,9 @@ impl Owner {
     fn faces(&self, question: &SearchQuestion, reader: &Reader) -> anyhow::Result<Vec<(String, Vec<f32>)>> {
         let mut faces = Vec::new();
         if let Some(image) = &question.image {
-            let bytes = base64::engine::general_purpose::STANDARD.decode(image).context("the picture is no base64")?;
+            let bytes = base64::engine::general_purpose::STANDARD
+                .decode(image)
+                .context("the picture is no base64")?;
             for (at, embedding) in self.embed_picture(&bytes)?.iter().enumerate() {
                 faces.push((format!("face {} of the picture", at + 1), stored_form(embedding.as_slice())));
             }
@@ -145,7 +154,8 @@ impl Owner {
                 bail!("the state has no face of account {account}");
             }
         } else if let Some(face) = &question.face {
-            let key: FaceKey = face.parse().context("a face's id looks like <64 hex digits>-<16 hex digits>")?;
+            let key: FaceKey =
+                face.parse().context("a face's id looks like <64 hex digits>-<16 hex digits>")?;
             let vector = reader.vector(key)?.with_context(|| format!("the state has no face {key}"))?;
             faces.push((key.to_string(), vector));
         }
@@ -173,7 +183,9 @@ impl Owner {
                 }
                 let ordinal = records::FaceOrdinal(neighbour.ordinal);
                 match reader.face_at(ordinal)? {
-                    Some(key) if key.to_string() != *name => photos.push(describe(&reader, key, neighbour.cosine)?),
+                    Some(key) if key.to_string() != *name => {
+                        photos.push(describe(&reader, key, neighbour.cosine)?)
+                    }
                     _ => {}
                 }
             }
@@ -188,8 +200,12 @@ impl Owner {
             DeskWay::Own(desk) => desk.lock().unwrap_or_else(PoisonError::into_inner).forget(&account)?,
             DeskWay::Orders(orders) => {
                 let (answer, waiting) = oneshot::channel();
-                orders.blocking_send(Order::Forget(account.clone(), answer)).context("the pipeline is stopping")?;
-                waiting.blocking_recv().context("the pipeline stopped before the account was erased; ask again")??
+                orders
+                    .blocking_send(Order::Forget(account.clone(), answer))
+                    .context("the pipeline is stopping")?;
+                waiting
+                    .blocking_recv()
+                    .context("the pipeline stopped before the account was erased; ask again")??
             }
         };
         let tables = crate::erase::from_output(&self.settings.output.path, &account)?;
@@ -209,7 +225,9 @@ impl Owner {
     /// Sends the events of dead letters to the source topic again, each event once, and removes the letters.
     fn replay(&self, reason: Option<&str>) -> anyhow::Result<Value> {
         let SourceConfig::Kafka(kafka) = &self.settings.source else {
-            bail!("the source is no Kafka topic, so there is nowhere to send events again; run the backfill again instead");
+            bail!(
+                "the source is no Kafka topic, so there is nowhere to send events again; run the backfill again instead"
+            );
         };
         let letters = letters_to_send(&self.store.reader(), reason)?;
         let mut seen = HashSet::new();
@@ -226,10 +244,14 @@ impl Owner {
         // Letters of the same events go too: whatever fails again is written anew.
         let sequences: Vec<u64> = letters.iter().map(|stored| stored.sequence).collect();
         match &self.desk {
-            DeskWay::Own(desk) => desk.lock().unwrap_or_else(PoisonError::into_inner).drop_letters(&sequences)?,
+            DeskWay::Own(desk) => {
+                desk.lock().unwrap_or_else(PoisonError::into_inner).drop_letters(&sequences)?
+            }
             DeskWay::Orders(orders) => {
                 let (answer, waiting) = oneshot::channel();
-                orders.blocking_send(Order::DropLetters(sequences, answer)).context("the pipeline is stopping")?;
+                orders
+                    .blocking_send(Order::DropLetters(sequences, answer))
+                    .context("the pipeline is stopping")?;
                 waiting.blocking_recv().context("the pipeline stopped before the letters were removed")??
             }
         };
@@ -271,7 +293,9 @@ fn letters_to_send(reader: &Reader, reason: Option<&str>) -> anyhow::Result<Vec<
     let mut letters = Vec::new();
     for row in reader.dead_letters(0) {
         let stored = row?;
-        if !stored.letter.origin.payload.is_empty() && reason.is_none_or(|wanted| stored.letter.reason == wanted) {
+        if !stored.letter.origin.payload.is_empty()
+            && reason.is_none_or(|wanted| stored.letter.reason == wanted)
+        {
             letters.push(stored);
         }
     }
@@ -289,7 +313,13 @@ fn describe(reader: &Reader, key: FaceKey, cosine: Cosine) -> anyhow::Result<Fou
         owners.push(OwnerOf { account_id: account.to_string(), photo_id: photo.to_string() });
     }
     let owners_in_all = reader.photo(&key.photo)?.map_or(0, |photo| photo.owners);
-    Ok(Found { face: key.to_string(), cosine: cosine.get(), picture: key.photo.to_string(), owners, owners_in_all })
+    Ok(Found {
+        face: key.to_string(),
+        cosine: cosine.get(),
+        picture: key.photo.to_string(),
+        owners,
+        owners_in_all,
+    })
 }
 
 impl Answers for Owner {

@@ -90,7 +90,9 @@ pub fn ask(state: &Path, question: &Question) -> anyhow::Result<Option<Value>> {
     stream.write_all(&line).context(told)?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer).context(told)?;
-    match serde_json::from_str(&answer).context("the running facering is of another version; ask with the same one")? {
+    match serde_json::from_str(&answer)
+        .context("the running facering is of another version; ask with the same one")?
+    {
         Answer::Done(value) => Ok(Some(value)),
         Answer::Failed(message) => bail!("{message}"),
     }

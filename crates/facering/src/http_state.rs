@@ -71,11 +71,17 @@ impl ServiceState for HttpState {
     }
 
     fn latest(&self) -> Result<Arc<Latest>, StateError> {
-        self.kept()?.latest.clone().ok_or_else(|| StateError::NotReady("no snapshot has been written yet".into()))
+        self.kept()?
+            .latest
+            .clone()
+            .ok_or_else(|| StateError::NotReady("no snapshot has been written yet".into()))
     }
 
     fn page(&self) -> Result<Arc<str>, StateError> {
-        self.kept()?.page.clone().ok_or_else(|| StateError::NotReady("no snapshot has been written yet".into()))
+        self.kept()?
+            .page
+            .clone()
+            .ok_or_else(|| StateError::NotReady("no snapshot has been written yet".into()))
     }
 
     fn embed(&self, picture: Bytes) -> Result<Vec<Embedding>, StateError> {
@@ -86,7 +92,9 @@ impl ServiceState for HttpState {
         let (reader, index) = (self.owner.reader(), self.owner.index());
         if let Some(other) = queries.iter().find(|query| query.dimension() != index.dimension()) {
             let (found, wanted) = (other.dimension(), index.dimension());
-            return Err(StateError::Unanswerable(format!("a query has {found} dimensions, the index has {wanted}")));
+            return Err(StateError::Unanswerable(format!(
+                "a query has {found} dimensions, the index has {wanted}"
+            )));
         }
         let flat: Vec<f32> = queries.iter().flat_map(|query| stored_form(query.as_slice())).collect();
         let exact = StoredVectors::new(&reader, index.dimension());
@@ -95,7 +103,9 @@ impl ServiceState for HttpState {
         for neighbours in found {
             let mut matches = Vec::new();
             for neighbour in neighbours {
-                let Some(face) = reader.face_at(FaceOrdinal(neighbour.ordinal)).map_err(failed)? else { continue };
+                let Some(face) = reader.face_at(FaceOrdinal(neighbour.ordinal)).map_err(failed)? else {
+                    continue;
+                };
                 for row in reader.owners_of(&face.photo).take(MOST_OWNERS) {
                     let (account, photo) = row.map_err(failed)?;
                     matches.push(Match { account, photo, face, cosine: neighbour.cosine });
@@ -109,7 +119,9 @@ impl ServiceState for HttpState {
 
     fn account(&self, account: &AccountId) -> Result<Option<AccountView>, StateError> {
         let reader = self.owner.reader();
-        let Some(row) = reader.account(account).map_err(failed)?.filter(|row| !row.deleted) else { return Ok(None) };
+        let Some(row) = reader.account(account).map_err(failed)?.filter(|row| !row.deleted) else {
+            return Ok(None);
+        };
         let mut photos = Vec::new();
         for own in reader.photos_of(account).map_err(failed)? {
             let faces = reader.faces_of(own.photo).map(|row| row.map(|(key, _)| key));

@@ -45,9 +45,7 @@ fn reexecute_with_passive_openmp() -> Option<ExitCode> {
     }
     let program = std::env::current_exe().ok()?;
     // Returns only if it fails; then running with spinning threads is slower but right.
-    let _failed = std::process::Command::new(program)
-        .args(std::env::args_os().skip(1))
-        .env(VARIABLE, "passive")
-        .exec();
+    let _failed =
+        std::process::Command::new(program).args(std::env::args_os().skip(1)).env(VARIABLE, "passive").exec();
     None
 }

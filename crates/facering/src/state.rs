@@ -57,11 +57,14 @@ pub fn feed_index(index: &FaceIndex, reader: &Reader) -> anyhow::Result<()> {
         for (_, entry) in &entries {
             match entry {
                 // A face that is gone already has no vector; the entry that removes it follows.
-                LogEntry::Added { ordinal } => added.extend(reader.vector_of(*ordinal)?.map(|v| (ordinal.0, v))),
+                LogEntry::Added { ordinal } => {
+                    added.extend(reader.vector_of(*ordinal)?.map(|v| (ordinal.0, v)))
+                }
                 LogEntry::Removed { ordinal } => removed.push(ordinal.0),
             }
         }
-        let borrowed: Vec<(u64, &[f32])> = added.iter().map(|(at, vector)| (*at, vector.as_slice())).collect();
+        let borrowed: Vec<(u64, &[f32])> =
+            added.iter().map(|(at, vector)| (*at, vector.as_slice())).collect();
         index.apply(*last, &borrowed, &removed).context(told)?;
     }
 }

@@ -21,6 +21,7 @@ mod measure;
 mod model;
 mod native;
 mod ordinals;
+mod query;
 mod rebuild;
 mod rows;
 mod seal;

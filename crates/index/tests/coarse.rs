@@ -19,7 +19,7 @@ fn runtime() -> Option<Runtime> {
 fn agrees_with_exact_search() {
     let Some(runtime) = runtime() else { return };
     // Not a multiple of the chunk width, so that chunks differ in size.
-    let compared = compare_assigners(&runtime, 10_001, 512, 1_024, 0).unwrap();
+    let compared = compare_assigners(&runtime, 10_001, 512, 512, 1).unwrap();
     eprintln!("{compared:?}");
     assert!(compared.agreement_new >= 0.98, "{compared:?}");
     assert!(compared.agreement_near >= 0.999, "{compared:?}");
@@ -37,7 +37,7 @@ fn an_index_with_many_lists_uses_it() {
     let params = TrainParams { factory: "IVF16384,Flat".into(), iterations: 2, ..TrainParams::default() };
     let model = train(&vectors, &ordinals, d, &params, &folder.path().join("model"), &|_| {}).unwrap();
     assert!(model.facts().warning.is_some(), "one vector a list is few");
-    let config = IndexConfig { factory: params.factory, nprobe: 64, ..IndexConfig::default() };
+    let config = IndexConfig { factory: params.factory, nprobe: 64, threads: 1, ..IndexConfig::default() };
     let index = FaceIndex::open_with(folder.path(), d, &config, Some(&runtime)).unwrap();
     index.rebuild(Some(std::sync::Arc::new(model)), None, &|_| {}).unwrap();
     assert_eq!(index.info().unwrap().assigner, Some("onnx"));

@@ -273,7 +273,7 @@ fn bench_reports_what_it_measured() {
         vectors: 12_000,
         queries: 300,
         dim: D,
-        threads: 2,
+        threads: 1,
         ..BenchParams::default()
     };
     let report = bench(folder.path(), &params, &|_| {}).unwrap();

@@ -121,7 +121,6 @@ const RESERVED: &[&str] = &[
     "enable.partition.eof",
     "group.protocol",
     "fetch.wait.max.ms",
-    "isolation.level",
 ];
 
 impl KafkaConfig {
@@ -140,7 +139,7 @@ impl KafkaConfig {
         found.range("connect_timeout_ms", self.connect_timeout_ms, 100, 600_000);
         found.range("channel_batches", self.channel_batches as u64, 1, 1000);
         for key in self.properties.0.keys().filter(|key| RESERVED.contains(&key.as_str())) {
-            found.add(format!("properties.{key}"), "facering sets this itself; remove it");
+            found.add(format!("properties.{key}"), "facering decides this itself; remove it");
         }
         found.0
     }

@@ -18,18 +18,20 @@ pub async fn resend(config: &KafkaConfig, letters: &[DeadLetter]) -> Result<(), 
     for letter in letters {
         let origin = &letter.origin;
         let own = |name: &str| name.starts_with("facering-");
-        let headers = origin.headers.iter().filter(|(name, _)| !own(name)).fold(
-            OwnedHeaders::new(),
-            |headers, (name, value)| headers.insert(Header { key: name, value: Some(value.as_ref()) }),
-        );
+        let headers = origin
+            .headers
+            .iter()
+            .filter(|(name, _)| !own(name))
+            .fold(OwnedHeaders::new(), |headers, (name, value)| {
+                headers.insert(Header { key: name, value: Some(value.as_ref()) })
+            });
         let mut record =
             FutureRecord::<[u8], [u8]>::to(&config.topic).payload(&origin.payload).headers(headers);
         if let Some(key) = &origin.key {
             record = record.key(key);
         }
-        producer.send(record, Duration::from_secs(30)).await.map_err(|(error, _)| DeadLetterError::NotSent {
-            topic: config.topic.clone(),
-            detail: error.to_string(),
+        producer.send(record, Duration::from_secs(30)).await.map_err(|(error, _)| {
+            DeadLetterError::NotSent { topic: config.topic.clone(), detail: error.to_string() }
         })?;
     }
     Ok(())

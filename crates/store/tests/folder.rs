@@ -1,5 +1,8 @@
 //! The state folder: one owner, clear refusals, crashes, and what is left on disk.
 
+// Clippy takes helper functions of integration tests for library code.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
 mod common;
 
 use std::io::{BufRead, BufReader};
@@ -61,20 +64,21 @@ fn what_is_no_folder_is_refused_clearly() {
 
 #[test]
 fn a_state_whose_parts_do_not_fit_is_refused() {
-    let damage: [(&str, &dyn Fn(&Database)); 4] = [
-        ("faces is at commit 1, but the state is at 2", &|db| {
+    type Damage = (&'static str, fn(&Database));
+    let damage: [Damage; 4] = [
+        ("faces is at commit 1, but the state is at 2", |db| {
             let faces = db.keyspace("faces", KeyspaceCreateOptions::default).unwrap();
             faces.insert([0], 1u64.to_be_bytes()).unwrap();
         }),
-        ("the last entry of the log is missing", &|db| {
+        ("the last entry of the log is missing", |db| {
             let log = db.keyspace("log", KeyspaceCreateOptions::default).unwrap();
             log.remove(0u64.to_be_bytes()).unwrap();
         }),
-        ("ordinals reaches further", &|db| {
+        ("ordinals reaches further", |db| {
             let ordinals = db.keyspace("ordinals", KeyspaceCreateOptions::default).unwrap();
             ordinals.insert(1u64.to_be_bytes(), [0; 40]).unwrap();
         }),
-        ("the state's own row is missing", &|db| {
+        ("the state's own row is missing", |db| {
             let meta = db.keyspace("meta", KeyspaceCreateOptions::default).unwrap();
             meta.remove("state").unwrap();
         }),

@@ -1,6 +1,9 @@
 //! Whatever the order in which events come and however they are cut into batches, the state is a function of their set.
 //! The model below is that function, written down directly: it looks at all events at once.
 
+// Clippy takes helper functions of integration tests for library code.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
 mod common;
 
 use std::cell::Cell;

@@ -1,5 +1,8 @@
 //! What the state does with pictures, links, logs and dead letters.
 
+// Clippy takes helper functions of integration tests for library code.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
 mod common;
 
 use bytes::Bytes;

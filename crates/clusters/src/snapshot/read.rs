@@ -38,10 +38,9 @@ pub fn previous(output: &Path) -> Result<Vec<PreviousCluster>, ClustersError> {
     let mut clusters: BTreeMap<String, PreviousCluster> = BTreeMap::new();
     let members: Vec<MemberRow> = read(&folder.join("members.parquet"), &schema::members(), rows::member)?;
     for row in members.into_iter().filter(|r| r.role == Role::Member) {
-        let cluster = clusters.entry(row.cluster_id.clone()).or_insert_with(|| PreviousCluster {
-            cluster_id: row.cluster_id,
-            members: Vec::new(),
-        });
+        let cluster = clusters
+            .entry(row.cluster_id.clone())
+            .or_insert_with(|| PreviousCluster { cluster_id: row.cluster_id, members: Vec::new() });
         cluster.members.push(row.account_id);
     }
     Ok(clusters.into_values().collect())

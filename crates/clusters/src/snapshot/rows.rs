@@ -87,7 +87,8 @@ impl Columns<'_> {
         if column.is_null(row) {
             return Ok(None);
         }
-        let account = |at: usize| AccountId::new(column.column(at).as_string::<i32>().value(row)).map_err(bad);
+        let account =
+            |at: usize| AccountId::new(column.column(at).as_string::<i32>().value(row)).map_err(bad);
         Ok(Some(WeakestLink {
             account_a: account(0)?,
             account_b: account(1)?,

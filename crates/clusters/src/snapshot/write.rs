@@ -116,7 +116,8 @@ fn flush_folder(path: &Path) -> Result<(), ClustersError> {
 }
 
 fn table(path: &Path, batch: Result<RecordBatch, ArrowError>) -> Result<(), ClustersError> {
-    let failed = |e: &dyn std::fmt::Display| ClustersError::Table { path: path.to_owned(), detail: e.to_string() };
+    let failed =
+        |e: &dyn std::fmt::Display| ClustersError::Table { path: path.to_owned(), detail: e.to_string() };
     let batch = batch.map_err(|e| failed(&e))?;
     let version = KeyValue::new(schema::VERSION_KEY.to_owned(), TABLES_VERSION.to_owned());
     let level = ZstdLevel::try_new(3).map_err(|e| failed(&e))?;
@@ -127,8 +128,7 @@ fn table(path: &Path, batch: Result<RecordBatch, ArrowError>) -> Result<(), Clus
         .set_key_value_metadata(Some(vec![version]))
         .build();
     let file = File::create(path).map_err(io(path))?;
-    let mut writer =
-        ArrowWriter::try_new(&file, batch.schema(), Some(properties)).map_err(|e| failed(&e))?;
+    let mut writer = ArrowWriter::try_new(&file, batch.schema(), Some(properties)).map_err(|e| failed(&e))?;
     writer.write(&batch).map_err(|e| failed(&e))?;
     writer.close().map_err(|e| failed(&e))?;
     file.sync_all().map_err(io(path))

@@ -136,7 +136,11 @@ fn a_mixed_population() {
             let (outcome, detection) = run(w);
             eprintln!(
                 "{known:?} seed {seed}: recall {:.3}, accused {:?}, mixed {}, victims shown {}, communities {}",
-                outcome.recall(), outcome.accused, outcome.mixed, outcome.victims_shown, detection.communities
+                outcome.recall(),
+                outcome.accused,
+                outcome.mixed,
+                outcome.victims_shown,
+                detection.communities
             );
             accused += outcome.accused_in_all();
             honest += 7000;
@@ -152,9 +156,18 @@ fn a_mixed_population() {
 fn zz_explore() {
     for known in EVERY {
         for (name, bots, victims, photos, each, days) in [
-            ("wide pool", 20, 30, 2, 3, 10.0), ("wide slow", 20, 30, 2, 3, 500.0), ("n5k2", 5, 2, 2, 2, 10.0), ("n5k3", 5, 3, 2, 3, 10.0),
-            ("n6 p12 k3", 6, 4, 3, 3, 10.0), ("one victim", 12, 1, 10, 3, 10.0), ("one victim slow", 12, 1, 10, 3, 500.0),
-            ("big sparse", 300, 200, 2, 4, 300.0), ("big dense", 500, 5, 4, 3, 20.0), ("k1", 30, 3, 2, 1, 10.0), ("k2", 30, 8, 3, 2, 10.0), ("k2slow", 30, 8, 3, 2, 500.0),
+            ("wide pool", 20, 30, 2, 3, 10.0),
+            ("wide slow", 20, 30, 2, 3, 500.0),
+            ("n5k2", 5, 2, 2, 2, 10.0),
+            ("n5k3", 5, 3, 2, 3, 10.0),
+            ("n6 p12 k3", 6, 4, 3, 3, 10.0),
+            ("one victim", 12, 1, 10, 3, 10.0),
+            ("one victim slow", 12, 1, 10, 3, 500.0),
+            ("big sparse", 300, 200, 2, 4, 300.0),
+            ("big dense", 500, 5, 4, 3, 20.0),
+            ("k1", 30, 3, 2, 1, 10.0),
+            ("k2", 30, 8, 3, 2, 10.0),
+            ("k2slow", 30, 8, 3, 2, 500.0),
         ] {
             let (mut r, mut acc, mut v, mut parts) = (0.0, 0, 0, 0);
             for seed in 20..24 {
@@ -168,7 +181,10 @@ fn zz_explore() {
                 v += o.victims_shown;
                 parts += o.rings[&1].2;
             }
-            eprintln!("{name:16} p{} t{} h{} recall {r:.3} accused {acc} victims {v} parts {parts}", known.profiles as u8, known.times as u8, known.hashes as u8);
+            eprintln!(
+                "{name:16} p{} t{} h{} recall {r:.3} accused {acc} victims {v} parts {parts}",
+                known.profiles as u8, known.times as u8, known.hashes as u8
+            );
         }
     }
 }

@@ -112,8 +112,11 @@ fn allow_lists_and_dismissals_are_kept() {
     assert!(without.tables.members.iter().all(|m| m.account_id != members[0] || m.role == Role::Victim));
 
     let mut input = world(3);
-    input.allow.faces =
-        input.faces.iter().map(|f| FaceKey { photo: input.photos[f.photo as usize].key, tag: f.tag }).collect();
+    input.allow.faces = input
+        .faces
+        .iter()
+        .map(|f| FaceKey { photo: input.photos[f.photo as usize].key, tag: f.tag })
+        .collect();
     assert!(detect(input, &config).unwrap().tables.clusters.is_empty(), "every face is allowed");
 
     let mut input = world(3);
@@ -128,7 +131,11 @@ fn allow_lists_and_dismissals_are_kept() {
         let mut input = world(3);
         input.dismissed = vec![dismissed];
         let back = detect(input, &config).unwrap();
-        assert_eq!(back.tables.clusters.len(), found.tables.clusters.len(), "a new member or link brings it back");
+        assert_eq!(
+            back.tables.clusters.len(),
+            found.tables.clusters.len(),
+            "a new member or link brings it back"
+        );
     }
 }
 
@@ -192,12 +199,17 @@ fn snapshots_come_back_as_written_and_carry_ids_on() {
     let twin = tempfile::tempdir().unwrap();
     let other = write_snapshot(twin.path(), &second.tables, &run, [], None).unwrap();
     for name in ["clusters.parquet", "members.parquet", "evidence.parquet", "accounts.parquet"] {
-        assert_eq!(std::fs::read(again.join(name)).unwrap(), std::fs::read(other.join(name)).unwrap(), "{name}");
+        assert_eq!(
+            std::fs::read(again.join(name)).unwrap(),
+            std::fs::read(other.join(name)).unwrap(),
+            "{name}"
+        );
     }
 
     std::fs::write(other.join("members.parquet"), b"PAR1 not").unwrap();
     assert!(read_snapshot(&other).is_err());
-    let empty = records::tables::Tables { clusters: vec![], members: vec![], evidence: vec![], accounts: vec![] };
+    let empty =
+        records::tables::Tables { clusters: vec![], members: vec![], evidence: vec![], accounts: vec![] };
     let none = write_snapshot(twin.path(), &empty, &run, [], None).unwrap();
     assert_eq!(read_snapshot(&none).unwrap().0, empty);
 }

@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 
 use clusters::{
-    Account, AllowLists, ClustersConfig, Detection, Face, Input, Link, Ownership, PackCalibration, Photo, TailPoint,
-    detect,
+    Account, AllowLists, ClustersConfig, Detection, Face, Input, Link, Ownership, PackCalibration, Photo,
+    TailPoint, detect,
 };
-use rand::{RngExt, SeedableRng};
 use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use records::tables::Role;
 use records::{AccountId, PhotoId, PhotoKey, PhotoRelation, ProfileFacts, Timestamp};
@@ -104,8 +104,19 @@ impl World {
         let following = (followers as f64 * self.uniform(0.4, 2.5)) as i64 + 10;
         let number = self.int(1, 99_999);
         ProfileFacts {
-            username: Some(if self.chance(0.2) { format!("user{number:05}") } else { format!("name{}", "x".repeat(number % 9)) }),
-            full_name: Some(if self.chance(0.08) { String::new() } else { format!("{} Family", (0..6).map(|i| (b'a' + (number >> i) as u8 % 26) as char).collect::<String>()) }),
+            username: Some(if self.chance(0.2) {
+                format!("user{number:05}")
+            } else {
+                format!("name{}", "x".repeat(number % 9))
+            }),
+            full_name: Some(if self.chance(0.08) {
+                String::new()
+            } else {
+                format!(
+                    "{} Family",
+                    (0..6).map(|i| (b'a' + (number >> i) as u8 % 26) as char).collect::<String>()
+                )
+            }),
             followers: Some(followers),
             following: Some(following),
             posts: Some(if quiet { self.int(0, 5) } else { self.int(4, 300) } as i64),
@@ -393,7 +404,9 @@ impl World {
             });
         }
         let mut by_person: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
-        who.iter().enumerate().for_each(|(face, (person, _))| by_person.entry(*person).or_default().push(face as u32));
+        who.iter()
+            .enumerate()
+            .for_each(|(face, (person, _))| by_person.entry(*person).or_default().push(face as u32));
         for faces in by_person.into_values() {
             for (i, a) in faces.iter().enumerate() {
                 let mut near: Vec<(f32, u32, bool)> = Vec::new();
@@ -412,7 +425,8 @@ impl World {
                     if input.faces[*a as usize].photo == input.faces[b as usize].photo {
                         continue;
                     }
-                    let pdq = known.hashes.then(|| if copy && self.rng.random::<f64>() < 0.8 { 8 } else { 110 });
+                    let pdq =
+                        known.hashes.then(|| if copy && self.rng.random::<f64>() < 0.8 { 8 } else { 110 });
                     let relation = PhotoRelation { pdq_distance: pdq, crop_distance: None, mirrored: false };
                     input.links.push(Link { a: *a, b, cosine, relation });
                 }
@@ -420,7 +434,8 @@ impl World {
         }
         // Strangers that look alike: one link in a few hundred faces.
         for _ in 0..who.len() / 300 {
-            let (a, b) = (self.rng.random_range(0..who.len() as u32), self.rng.random_range(0..who.len() as u32));
+            let (a, b) =
+                (self.rng.random_range(0..who.len() as u32), self.rng.random_range(0..who.len() as u32));
             if input.faces[a as usize].photo != input.faces[b as usize].photo {
                 input.links.push(Link { a, b, cosine: 0.7, relation: PhotoRelation::default() });
             }

@@ -10,13 +10,18 @@ pub fn execute(common: &Common, action: &DeadlettersAction) -> anyhow::Result<()
     let settings = Settings::load(common, None)?;
     match action {
         DeadlettersAction::List { reason, limit } => {
-            let answer = ask_or_open(&settings, Question::DeadLetters { reason: reason.clone(), limit: *limit })?;
+            let answer =
+                ask_or_open(&settings, Question::DeadLetters { reason: reason.clone(), limit: *limit })?;
             print_result(common, &answer, || list(&answer))
         }
         DeadlettersAction::Replay { reason } => {
             let answer = ask_or_open(&settings, Question::Replay { reason: reason.clone() })?;
             print_result(common, &answer, || {
-                format!("{} events were sent to {} again", answer["sent"], answer["topic"].as_str().unwrap_or("the topic"))
+                format!(
+                    "{} events were sent to {} again",
+                    answer["sent"],
+                    answer["topic"].as_str().unwrap_or("the topic")
+                )
             })
         }
     }
@@ -27,7 +32,11 @@ fn list(answer: &serde_json::Value) -> String {
         if reasons.is_empty() {
             return "there are no dead letters".into();
         }
-        return reasons.iter().map(|(reason, count)| format!("{count:>8}  {reason}")).collect::<Vec<_>>().join("\n");
+        return reasons
+            .iter()
+            .map(|(reason, count)| format!("{count:>8}  {reason}"))
+            .collect::<Vec<_>>()
+            .join("\n");
     }
     let letters = answer["letters"].as_array().cloned().unwrap_or_default();
     if letters.is_empty() {

@@ -13,7 +13,10 @@ pub fn execute(common: &Common, account: &str) -> anyhow::Result<()> {
     let receipt = ask_or_open(&settings, Question::Forget { account: account.to_owned() })?;
     print_result(common, &receipt, || {
         let lines = receipt.as_object().into_iter().flatten();
-        lines.map(|(key, value)| format!("{:<24} {}", key.replace('_', " "), plain(value))).collect::<Vec<_>>().join("\n")
+        lines
+            .map(|(key, value)| format!("{:<24} {}", key.replace('_', " "), plain(value)))
+            .collect::<Vec<_>>()
+            .join("\n")
     })
 }
 

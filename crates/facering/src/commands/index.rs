@@ -28,7 +28,8 @@ pub fn execute(common: &Common, action: &IndexAction) -> anyhow::Result<()> {
             };
             let folder = Scratch::new()?;
             let progress = |step: &index::TrainProgress| tracing::debug!(?step, "training");
-            let card = index::bench(&folder.0, &parameters, &progress).context("the index cannot be measured")?;
+            let card =
+                index::bench(&folder.0, &parameters, &progress).context("the index cannot be measured")?;
             show(common, &serde_json::to_value(card)?)
         }
     }
@@ -56,6 +57,9 @@ impl Drop for Scratch {
 fn show(common: &Common, value: &Value) -> anyhow::Result<()> {
     print_result(common, value, || {
         let lines = value.as_object().into_iter().flatten();
-        lines.map(|(key, value)| format!("{:<24} {value}", key.replace('_', " "))).collect::<Vec<_>>().join("\n")
+        lines
+            .map(|(key, value)| format!("{:<24} {value}", key.replace('_', " ")))
+            .collect::<Vec<_>>()
+            .join("\n")
     })
 }

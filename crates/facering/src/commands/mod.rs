@@ -42,14 +42,21 @@ pub fn execute(cli: Cli) -> anyhow::Result<()> {
 /// Prints text on standard output. A reader that has gone away (`| head`) is no error.
 pub fn print(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") }) {
+    match out
+        .write_all(text.as_bytes())
+        .and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") })
+    {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => other.context("standard output cannot be written to"),
     }
 }
 
 /// Prints the value as one JSON document if `--json` was given, else the text.
-pub fn print_result(common: &Common, value: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+pub fn print_result(
+    common: &Common,
+    value: &impl Serialize,
+    text: impl FnOnce() -> String,
+) -> anyhow::Result<()> {
     if common.json {
         print(&serde_json::to_string(value).context("the result cannot be written as JSON")?)
     } else {
@@ -59,5 +66,8 @@ pub fn print_result(common: &Common, value: &impl Serialize, text: impl FnOnce()
 
 /// A runtime for commands that wait for sockets.
 pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the async runtime does not start")
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the async runtime does not start")
 }

@@ -94,12 +94,14 @@ fn install(
             description.license
         );
     }
-    let packs = embed::folders(&settings.models).into_iter().next().context("no folder for packs is configured")?;
+    let packs =
+        embed::folders(&settings.models).into_iter().next().context("no folder for packs is configured")?;
     let folder = packs.join(name);
     // Put together beside its final place, so that a failed installation leaves nothing that looks whole.
     let beside = packs.join(format!(".{name}.new"));
     if beside.exists() {
-        std::fs::remove_dir_all(&beside).with_context(|| format!("{} cannot be removed", beside.display()))?;
+        std::fs::remove_dir_all(&beside)
+            .with_context(|| format!("{} cannot be removed", beside.display()))?;
     }
     std::fs::create_dir_all(&beside).with_context(|| format!("{} cannot be made", beside.display()))?;
     let installed = bring(description, from, &beside)
@@ -110,7 +112,8 @@ fn install(
         return Err(error);
     }
     let pack = ModelPack::open(&folder, accept_license)?;
-    let value = json!({"pack": name, "folder": folder.display().to_string(), "license": pack.description().license});
+    let value =
+        json!({"pack": name, "folder": folder.display().to_string(), "license": pack.description().license});
     print_result(common, &value, || {
         format!("{name} is installed in {} (licence: {})", folder.display(), pack.description().license)
     })
@@ -118,7 +121,8 @@ fn install(
 
 fn replace(beside: &Path, folder: &Path) -> anyhow::Result<()> {
     if folder.exists() {
-        std::fs::remove_dir_all(folder).with_context(|| format!("{} cannot be replaced", folder.display()))?;
+        std::fs::remove_dir_all(folder)
+            .with_context(|| format!("{} cannot be replaced", folder.display()))?;
     }
     std::fs::rename(beside, folder).with_context(|| format!("{} cannot be put in place", folder.display()))
 }
@@ -127,9 +131,11 @@ fn bring(description: &PackDescription, from: &Path, to: &Path) -> anyhow::Resul
     for file in [&description.detector.file, &description.embedder.file] {
         let target = to.join(file);
         if from.is_dir() {
-            let source = find_in(from, file)
-                .with_context(|| format!("{} has no file {file}, which the pack {} needs", from.display(), description.id))?;
-            std::fs::copy(&source, &target).with_context(|| format!("{} cannot be copied", source.display()))?;
+            let source = find_in(from, file).with_context(|| {
+                format!("{} has no file {file}, which the pack {} needs", from.display(), description.id)
+            })?;
+            std::fs::copy(&source, &target)
+                .with_context(|| format!("{} cannot be copied", source.display()))?;
         } else {
             unzip(from, file, &target)?;
         }
@@ -148,16 +154,20 @@ fn find_in(folder: &Path, file: &str) -> Option<PathBuf> {
 }
 
 fn unzip(archive: &Path, file: &str, target: &Path) -> anyhow::Result<()> {
-    let opened = std::fs::File::open(archive).with_context(|| format!("{} cannot be opened", archive.display()))?;
+    let opened =
+        std::fs::File::open(archive).with_context(|| format!("{} cannot be opened", archive.display()))?;
     let mut zip = zip::ZipArchive::new(opened)
         .with_context(|| format!("{} is neither a folder nor a zip archive", archive.display()))?;
     let name = (0..zip.len())
         .filter_map(|at| Some(zip.name_for_index(at)?.ok()?.into_owned()))
         .find(|name| Path::new(name).file_name().is_some_and(|last| last == file))
         .with_context(|| format!("{} has no file {file}", archive.display()))?;
-    let mut packed = zip.by_name(&name).with_context(|| format!("{name} in {} is damaged", archive.display()))?;
-    let mut out = std::fs::File::create(target).with_context(|| format!("{} cannot be written", target.display()))?;
-    std::io::copy(&mut packed, &mut out).with_context(|| format!("{name} in {} is damaged", archive.display()))?;
+    let mut packed =
+        zip.by_name(&name).with_context(|| format!("{name} in {} is damaged", archive.display()))?;
+    let mut out =
+        std::fs::File::create(target).with_context(|| format!("{} cannot be written", target.display()))?;
+    std::io::copy(&mut packed, &mut out)
+        .with_context(|| format!("{name} in {} is damaged", archive.display()))?;
     Ok(())
 }
 

@@ -45,7 +45,8 @@ fn write(file: &Path, text: &str) -> anyhow::Result<()> {
     let name = file.file_name().and_then(|name| name.to_str()).context("the output needs a file name")?;
     let beside: PathBuf = file.with_file_name(format!(".{name}.new"));
     if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+        fs::create_dir_all(folder)
+            .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     }
     fs::write(&beside, text)
         .and_then(|()| fs::rename(&beside, file))

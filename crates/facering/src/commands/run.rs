@@ -18,7 +18,10 @@ pub fn execute(common: &Common, file: &Path) -> anyhow::Result<()> {
     let settings = Settings::load(common, Some(file))?;
     match (&settings.pipeline.kind, &settings.source) {
         (PipelineKind::Stream, SourceConfig::Parquet(_)) => {
-            return Err(Misconfigured::usage("source.kind", "a stream reads kafka; for files use kind = \"backfill\""));
+            return Err(Misconfigured::usage(
+                "source.kind",
+                "a stream reads kafka; for files use kind = \"backfill\"",
+            ));
         }
         (PipelineKind::Report, _) => return report_once(common, &settings),
         _ => {}
@@ -28,7 +31,14 @@ pub fn execute(common: &Common, file: &Path) -> anyhow::Result<()> {
     let text = || {
         let snapshot = outcome.snapshot.as_ref().map_or_else(
             || "no snapshot was written".to_owned(),
-            |s| format!("snapshot: {} ({} clusters, {} suspected accounts)", s.folder.display(), s.clusters, s.members),
+            |s| {
+                format!(
+                    "snapshot: {} ({} clusters, {} suspected accounts)",
+                    s.folder.display(),
+                    s.clusters,
+                    s.members
+                )
+            },
         );
         format!("{}\n{snapshot}", outcome.summary.text())
     };
@@ -52,10 +62,13 @@ fn report_once(common: &Common, settings: &Settings) -> anyhow::Result<()> {
     let pipeline = Pipeline::open(settings)?;
     match pipeline.write_snapshot()? {
         Some(written) => {
-            let value = json!({"snapshot": written.folder.display().to_string(), "clusters": written.clusters});
+            let value =
+                json!({"snapshot": written.folder.display().to_string(), "clusters": written.clusters});
             print_result(common, &value, || format!("snapshot: {}", written.folder.display()))
         }
         None if common.json => print("{\"snapshot\": null}"),
-        None => bail!("the state in {} is empty: run a stream or a backfill first", settings.state.path.display()),
+        None => {
+            bail!("the state in {} is empty: run a stream or a backfill first", settings.state.path.display())
+        }
     }
 }

@@ -79,7 +79,11 @@ impl Layers {
                 let path = key.trim().split('.').map(str::to_owned).collect();
                 self.insert(path, value_of(value), "--set");
             }
-            _ => self.complain("--set".into(), text, "expected KEY=VALUE, like state.path=/data/facering".into()),
+            _ => self.complain(
+                "--set".into(),
+                text,
+                "expected KEY=VALUE, like state.path=/data/facering".into(),
+            ),
         }
     }
 
@@ -139,8 +143,9 @@ impl Layers {
             let Some(leaf) = self.leaves.remove(&path) else { continue };
             let key = path[1..].join(".");
             let mut alone = table.clone();
-            let verdict = put(&mut alone, &path[1..], leaf.value.clone())
-                .and_then(|()| T::deserialize(Value::Table(alone)).map(drop).map_err(|e| sentence(&e.to_string())));
+            let verdict = put(&mut alone, &path[1..], leaf.value.clone()).and_then(|()| {
+                T::deserialize(Value::Table(alone)).map(drop).map_err(|e| sentence(&e.to_string()))
+            });
             match verdict {
                 // It fitted alone, so it fits the whole.
                 Ok(()) => drop(put(&mut whole, &path[1..], leaf.value)),
@@ -196,10 +201,12 @@ fn put(table: &mut Table, path: &[String], value: Value) -> Result<(), String> {
             table.insert(last.clone(), value);
             Ok(())
         }
-        [first, rest @ ..] => match table.entry(first.clone()).or_insert_with(|| Value::Table(Table::new())) {
-            Value::Table(inner) => put(inner, rest, value),
-            _ => Err(format!("{first} holds a value, not a table")),
-        },
+        [first, rest @ ..] => {
+            match table.entry(first.clone()).or_insert_with(|| Value::Table(Table::new())) {
+                Value::Table(inner) => put(inner, rest, value),
+                _ => Err(format!("{first} holds a value, not a table")),
+            }
+        }
     }
 }
 
@@ -217,7 +224,12 @@ fn value_of(text: &str) -> Value {
 
 /// One line out of a parser's message.
 fn sentence(message: &str) -> String {
-    message.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with("in `")).collect::<Vec<_>>().join(" ")
+    message
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with("in `"))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// A path as a person would write it, relative to the current folder if it lies below.
@@ -288,7 +300,11 @@ mod tests {
         assert!(keys.contains(&("a.toml", "t.u")));
         assert_eq!(keys.len(), 5, "{problems:#?}");
         let typo = problems.iter().find(|p| p.key == "s.limti").unwrap();
-        assert!(typo.message.contains("expected one of") && typo.message.contains("limit"), "{}", typo.message);
+        assert!(
+            typo.message.contains("expected one of") && typo.message.contains("limit"),
+            "{}",
+            typo.message
+        );
     }
 
     #[test]

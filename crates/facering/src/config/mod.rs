@@ -19,8 +19,18 @@ const DEFAULT_FILE: &str = include_str!("../../../../config/default.toml");
 
 /// Sections, in the order of `config/default.toml`.
 pub const SECTIONS: &[&str] = &[
-    "pipeline", "source", "dead_letters", "fetch", "inference", "models", "embed", "state", "index", "clusters",
-    "output", "serve",
+    "pipeline",
+    "source",
+    "dead_letters",
+    "fetch",
+    "inference",
+    "models",
+    "embed",
+    "state",
+    "index",
+    "clusters",
+    "output",
+    "serve",
 ];
 
 /// All settings.
@@ -76,8 +86,16 @@ impl Settings {
     pub fn from_layers(mut layers: Layers, with_pipeline: bool) -> anyhow::Result<Self> {
         let kind = layers.text(&["source", "kind"]).unwrap_or("kafka").to_owned();
         const ONLY_KAFKA: &[&str] = &[
-            "brokers", "topic", "group", "properties", "start", "batch_events", "batch_wait_ms", "max_message_bytes",
-            "fetch_wait_max_ms", "connect_timeout_ms",
+            "brokers",
+            "topic",
+            "group",
+            "properties",
+            "start",
+            "batch_events",
+            "batch_wait_ms",
+            "max_message_bytes",
+            "fetch_wait_max_ms",
+            "connect_timeout_ms",
         ];
         const ONLY_PARQUET: &[&str] = &["path", "batch_rows"];
         layers.leave_out("source", if kind == "parquet" { ONLY_KAFKA } else { ONLY_PARQUET });
@@ -88,8 +106,16 @@ impl Settings {
         };
         let settings = Self {
             pipeline: layers.section("pipeline", PipelineConfig::default(), PipelineConfig::problems),
-            source: layers.section("source", source, |s| if with_pipeline { s.problems() } else { Vec::new() }),
-            dead_letters: layers.section("dead_letters", Default::default(), ingest::DeadLetterConfig::problems),
+            source: layers.section(
+                "source",
+                source,
+                |s| if with_pipeline { s.problems() } else { Vec::new() },
+            ),
+            dead_letters: layers.section(
+                "dead_letters",
+                Default::default(),
+                ingest::DeadLetterConfig::problems,
+            ),
             fetch: layers.section("fetch", Default::default(), fetch::FetchConfig::problems),
             inference: layers.section("inference", Default::default(), inference::InferenceConfig::problems),
             models: layers.section("models", Default::default(), embed::ModelsConfig::problems),
@@ -130,7 +156,10 @@ mod tests {
         }
         let backfill = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines/backfill.toml");
         let error = Settings::load(&Common::default(), Some(&backfill)).unwrap_err();
-        assert!(error.to_string().contains("source.path"), "a backfill wants to be told what to read: {error}");
+        assert!(
+            error.to_string().contains("source.path"),
+            "a backfill wants to be told what to read: {error}"
+        );
         let common = Common { sets: vec!["source.path=/data".into()], ..Common::default() };
         assert_eq!(Settings::load(&common, Some(&backfill)).unwrap().pipeline.kind, PipelineKind::Backfill);
     }

@@ -38,7 +38,10 @@ impl PipelineConfig {
     pub fn problems(&self) -> Vec<(String, String)> {
         let mut problems = Vec::new();
         if !(1..=3600).contains(&self.stop_timeout_s) {
-            problems.push(("stop_timeout_s".into(), format!("is {}; 1 to 3600 are allowed", self.stop_timeout_s)));
+            problems.push((
+                "stop_timeout_s".into(),
+                format!("is {}; 1 to 3600 are allowed", self.stop_timeout_s),
+            ));
         }
         problems
     }
@@ -74,7 +77,11 @@ impl OutputConfig {
             }
         };
         require(!self.path.as_os_str().is_empty(), "path", "is empty; name the folder for snapshots".into());
-        require((1..=86_400).contains(&self.every_s), "every_s", format!("is {}; 1 to 86400 are allowed", self.every_s));
+        require(
+            (1..=86_400).contains(&self.every_s),
+            "every_s",
+            format!("is {}; 1 to 86400 are allowed", self.every_s),
+        );
         require(self.keep >= 1, "keep", "is 0; at least one snapshot has to be kept".into());
         problems
     }

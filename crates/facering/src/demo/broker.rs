@@ -22,7 +22,9 @@ impl Broker {
     pub fn start(topics: &[&str]) -> anyhow::Result<Self> {
         let cluster = MockCluster::new(1).context("the demo's broker did not start")?;
         for topic in topics {
-            cluster.create_topic(topic, PARTITIONS, 1).with_context(|| format!("topic {topic} was not created"))?;
+            cluster
+                .create_topic(topic, PARTITIONS, 1)
+                .with_context(|| format!("topic {topic} was not created"))?;
         }
         Ok(Self { cluster })
     }

@@ -29,7 +29,8 @@ pub fn prepare(out: &Path) -> anyhow::Result<()> {
         let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         match removed {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("{} of an earlier demo cannot be removed", path.display()));
+                return Err(error)
+                    .with_context(|| format!("{} of an earlier demo cannot be removed", path.display()));
             }
             _ => {}
         }

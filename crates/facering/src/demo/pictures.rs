@@ -35,7 +35,8 @@ impl PictureHost {
 
     /// Serves the pictures by their paths until the runtime ends.
     pub fn serve(self, pictures: HashMap<String, Bytes>) {
-        let router = Router::new().route("/{*path}", axum::routing::get(picture)).with_state(Arc::new(pictures));
+        let router =
+            Router::new().route("/{*path}", axum::routing::get(picture)).with_state(Arc::new(pictures));
         tokio::spawn(async move {
             if let Err(error) = axum::serve(self.listener, router).await {
                 tracing::error!(%error, "the demo's picture server stopped");

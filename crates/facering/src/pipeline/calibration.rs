@@ -17,26 +17,33 @@ const SAMPLE: usize = 2000;
 const FEWEST: usize = 200;
 /// Same photo, re-cropped or mirrored, on real faces: cosine .90 and more (measured on 849 portraits).
 const SAME_PHOTO: f32 = 0.9;
-/// How far the floor lies below the estimated threshold, since the estimate moves as the data grows.
+/// How far the floor lies below the threshold of a pack, whose figures are measured.
 const MARGIN: f32 = 0.05;
+/// How far it lies below an estimated threshold, which moves as the data grows.
+const ESTIMATED_MARGIN: f32 = 0.1;
+/// Faces from which the estimate raises the floor; below, the lowest floor costs little.
+const ESTIMATE_FROM: u64 = 20_000;
 
-/// The figures that hold for this state.
-pub fn of_state(reader: &Reader, pack: &embed::Calibration, floor: f32) -> anyhow::Result<PackCalibration> {
+/// The pack's own figures.
+fn described(pack: &embed::Calibration, floor: f32) -> PackCalibration {
     let tail = pack
         .impostor_tail
         .iter()
         .filter(|point| point[1] > 0.0)
         .map(|point| TailPoint { cosine: point[0] as f32, false_match_rate: point[1] })
         .collect();
-    let same_photo = pack.same_photo_cosine.max(floor);
-    let described = PackCalibration { link_floor: floor.max(pack.same_person_floor), same_photo_cosine: same_photo, tail };
+    let link_floor = floor.max(pack.same_person_floor);
+    PackCalibration { link_floor, same_photo_cosine: pack.same_photo_cosine.max(link_floor), tail }
+}
+
+/// The figures that hold for this state.
+pub fn of_state(reader: &Reader, pack: &embed::Calibration, floor: f32) -> anyhow::Result<PackCalibration> {
+    let described = described(pack, floor);
     if !mostly_given(reader)? {
         return Ok(described);
     }
-    let tail = PackCalibration::tail_of(&impostors(reader)?);
-    if tail.is_empty() {
-        return Ok(PackCalibration { link_floor: floor, same_photo_cosine: SAME_PHOTO, ..described });
-    }
+    let estimated = PackCalibration::tail_of(&impostors(reader)?);
+    let tail = if estimated.is_empty() { described.tail } else { estimated };
     Ok(PackCalibration { link_floor: floor, same_photo_cosine: SAME_PHOTO, tail })
 }
 
@@ -69,36 +76,62 @@ fn impostors(reader: &Reader) -> anyhow::Result<Vec<f32>> {
         }
     }
     let pairs = sample.par_iter().enumerate().flat_map_iter(|(at, (key, vector))| {
-        sample[at + 1..].iter().filter(|(other, _)| other.photo != key.photo).map(|(_, other)| {
-            vector.iter().zip(other).map(|(x, y)| x * y).sum::<f32>()
-        })
+        sample[at + 1..]
+            .iter()
+            .filter(|(other, _)| other.photo != key.photo)
+            .map(|(_, other)| vector.iter().zip(other).map(|(x, y)| x * y).sum::<f32>())
     });
     Ok(pairs.collect())
 }
 
 /// Keeps the floor for links while a state grows.
+///
+/// Where the pack's figures hold, the floor follows tau(N), which only rises. Where the figures are estimated, they move
+/// with the data: below [`ESTIMATE_FROM`] faces the floor stays at its lowest, above it keeps a wide margin, so that how
+/// the data was cut into batches changes no link that counts.
 pub struct Floor {
     pack: embed::Calibration,
     lowest: f32,
     copy_cosine: f32,
     budget: f64,
-    current: Option<(u64, PackCalibration)>,
+    looked: Option<Looked>,
+}
+
+/// What a look at the state found, and at which size.
+struct Looked {
+    faces: u64,
+    given: bool,
+    calibration: PackCalibration,
 }
 
 impl Floor {
     /// `lowest` bounds the floor from below; `copy_cosine` from above, since copies are confirmed from there on.
     pub fn new(pack: &embed::Calibration, lowest: f32, copy_cosine: f32, budget: f64) -> Self {
-        Self { pack: pack.clone(), lowest, copy_cosine, budget, current: None }
+        Self { pack: pack.clone(), lowest, copy_cosine, budget, looked: None }
     }
 
-    /// The floor at the state's present size. Estimates anew whenever the state has doubled.
+    /// The floor at the state's present size. Looks at the state anew whenever it has doubled.
     pub fn at(&mut self, reader: &Reader) -> anyhow::Result<f32> {
         let faces = reader.counts().faces;
-        let stale = self.current.as_ref().is_none_or(|(at, _)| faces > at.saturating_mul(2).max(FEWEST as u64));
-        if stale {
-            self.current = Some((faces, of_state(reader, &self.pack, self.lowest)?));
+        if faces == 0 {
+            return Ok(self.lowest);
         }
-        let tau = self.current.as_ref().map_or(self.lowest, |(_, calibration)| calibration.tau(faces, self.budget));
-        Ok((tau - MARGIN).clamp(self.lowest, self.copy_cosine.max(self.lowest)))
+        if self.looked.as_ref().is_none_or(|looked| faces >= looked.faces.saturating_mul(2)) {
+            let given = mostly_given(reader)?;
+            let estimated = given && faces >= ESTIMATE_FROM;
+            let calibration = if given && !estimated {
+                described(&self.pack, self.lowest)
+            } else {
+                of_state(reader, &self.pack, self.lowest)?
+            };
+            self.looked = Some(Looked { faces, given, calibration });
+        }
+        let Some(looked) = &self.looked else { return Ok(self.lowest) };
+        if looked.given && looked.faces < ESTIMATE_FROM {
+            return Ok(self.lowest);
+        }
+        let margin = if looked.given { ESTIMATED_MARGIN } else { MARGIN };
+        let tau = looked.calibration.tau(faces, self.budget);
+        Ok((tau - margin).clamp(self.lowest, self.copy_cosine.max(self.lowest)))
     }
 }

@@ -51,7 +51,10 @@ impl Desk {
         let plan = match self.committer.plan(batch)? {
             Planned::Ready(plan) => *plan,
             Planned::Missing { photos, .. } => {
-                tracing::info!(photos = photos.len(), "pictures went while a batch referred to them; fetching again");
+                tracing::info!(
+                    photos = photos.len(),
+                    "pictures went while a batch referred to them; fetching again"
+                );
                 return Ok(Verdict::FetchAgain);
             }
         };
@@ -81,11 +84,14 @@ impl Desk {
 
     /// Erases an account and every picture that nobody else owns, physically.
     pub fn forget(&mut self, account: &AccountId) -> anyhow::Result<Forgotten> {
-        let forgotten = self.committer.forget(account).context("the account cannot be erased from the state")?;
+        let forgotten =
+            self.committer.forget(account).context("the account cannot be erased from the state")?;
         feed_index(&self.index, &self.store.reader())?;
         let reader = self.store.reader();
         let exact = StoredVectors::new(&reader, self.index.dimension());
-        self.index.compact(true, Some(&exact)).context("the erased faces cannot be removed from the index")?;
+        self.index
+            .compact(true, Some(&exact))
+            .context("the erased faces cannot be removed from the index")?;
         self.committer.compact().context("the erased rows cannot be removed from the disk")?;
         Ok(forgotten)
     }

@@ -119,7 +119,8 @@ impl Parts {
         let fetching = tokio::task::spawn_blocking(move || {
             runtime.block_on(fetch(&fetcher, &known, &progress, from_source, to_embed))
         });
-        let embedding = tokio::spawn(embed(Arc::clone(&self.embedder), Arc::clone(&self.progress), from_fetch, to_desk));
+        let embedding =
+            tokio::spawn(embed(Arc::clone(&self.embedder), Arc::clone(&self.progress), from_fetch, to_desk));
         let limit = Duration::from_secs(self.settings.pipeline.stop_timeout_s);
         let writing = Writing { desk, letters, committed, progress: &self.progress };
         let written = writing.run(from_embed, orders, stop, limit).await;

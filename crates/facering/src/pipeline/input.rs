@@ -56,7 +56,9 @@ fn read_ownerships(reader: &Reader, photos: &[PhotoKey], input: &mut Input) -> a
     let accounts: Vec<AccountId> = input.accounts.iter().map(|account| account.id.clone()).collect();
     for row in reader.ownerships() {
         let own = row?;
-        if let (Some(account), Some(photo)) = (position(&accounts, &own.account), position(photos, &own.photo)) {
+        if let (Some(account), Some(photo)) =
+            (position(&accounts, &own.account), position(photos, &own.photo))
+        {
             input.ownerships.push(clusters::Ownership {
                 account,
                 photo,

@@ -49,7 +49,8 @@ impl Pipeline {
     pub fn open(settings: &Settings) -> anyhow::Result<Self> {
         let state = State::open(settings)?;
         let parts = Parts::new(settings, &state)?;
-        let snapshots = Snapshots::new(settings, state.store.clone(), &state.pack, Arc::clone(&parts.progress));
+        let snapshots =
+            Snapshots::new(settings, state.store.clone(), &state.pack, Arc::clone(&parts.progress));
         Ok(Self { state, parts, snapshots: Arc::new(snapshots), orders: mpsc::channel(4) })
     }
 
@@ -107,7 +108,9 @@ impl Pipeline {
         let stopped = *stop.borrow();
         let snapshot = if at_end && !stopped {
             let snapshots = Arc::clone(&self.snapshots);
-            tokio::task::spawn_blocking(move || snapshots.write()).await.context("writing the snapshot panicked")??
+            tokio::task::spawn_blocking(move || snapshots.write())
+                .await
+                .context("writing the snapshot panicked")??
         } else {
             self.snapshots.last()
         };

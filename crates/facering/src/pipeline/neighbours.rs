@@ -72,7 +72,10 @@ impl Query {
         Self {
             key: face.key,
             vector: stored_form(face.embedding.as_slice()),
-            hashes: Hashes { photo: (face.photo_pdq, face.photo_pdq_mirrored), face: (face.pdq, face.pdq_mirrored) },
+            hashes: Hashes {
+                photo: (face.photo_pdq, face.photo_pdq_mirrored),
+                face: (face.pdq, face.pdq_mirrored),
+            },
         }
     }
 }

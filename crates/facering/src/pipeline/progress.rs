@@ -117,7 +117,10 @@ impl Progress {
             faces: get(&self.faces),
             links: get(&self.links),
             dead_letters: get(&self.dead_letters),
-            seconds: stages.into_iter().map(|s| (name(s), get(&self.micros[s as usize]) as f64 / 1e6)).collect(),
+            seconds: stages
+                .into_iter()
+                .map(|s| (name(s), get(&self.micros[s as usize]) as f64 / 1e6))
+                .collect(),
         }
     }
 }

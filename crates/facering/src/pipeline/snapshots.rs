@@ -84,7 +84,8 @@ impl Snapshots {
             return Ok(None);
         }
         let pack = calibration::of_state(&reader, &self.calibration, self.link_floor)?;
-        let previous = clusters::previous(&self.output.path).context("the previous snapshot cannot be read")?;
+        let previous =
+            clusters::previous(&self.output.path).context("the previous snapshot cannot be read")?;
         let input = input::read(&reader, pack, previous)?;
         let found = clusters::detect(input, &self.clusters).context("the clusters cannot be computed")?;
         for (picture, held_back) in &found.suppressed {
@@ -95,8 +96,11 @@ impl Snapshots {
             tables.evidence.iter().flat_map(|row| [row.picture_a, row.picture_b]).collect();
         let thumbnails = thumbnails(&reader, &pictures)?;
         crate::failpoint::pass("snapshot.before");
-        let folder = clusters::write_snapshot(&self.output.path, &tables, &run, thumbnails, Some(self.output.keep))
-            .with_context(|| format!("no snapshot can be written below {}", self.output.path.display()))?;
+        let folder =
+            clusters::write_snapshot(&self.output.path, &tables, &run, thumbnails, Some(self.output.keep))
+                .with_context(|| {
+                    format!("no snapshot can be written below {}", self.output.path.display())
+                })?;
         crate::failpoint::pass("snapshot.after");
         self.progress.spent(Stage::Clusters, start);
         let written = Written { folder, clusters: tables.clusters.len(), members: members(&tables) };

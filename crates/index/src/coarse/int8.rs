@@ -1,7 +1,8 @@
 //! Coarse assignment with 8-bit centroids in ONNX Runtime and an exact second look.
 //!
 //! The graph (`graph.rs`) gives more candidates than asked for; their exact f32 inner products with the query decide.
-//! Measured on two cores at 262,144 lists of 512 dimensions: see `docs/decisions`.
+//! Measured at 262,144 lists of 512 dimensions on two busy cores: 4.8 times the vectors a second of flat search with
+//! AVX-512 kernels in the same run, and the same list for .992 of new identities ([`super::compare_assigners`]).
 
 use std::sync::Arc;
 

@@ -53,11 +53,6 @@ impl Rgb {
         self.mix(Self::new(1.0, 1.0, 1.0), share)
     }
 
-    /// Perceived brightness (Rec. 601).
-    pub(crate) fn luma(self) -> f32 {
-        0.299 * self.r + 0.587 * self.g + 0.114 * self.b
-    }
-
     /// A palette read as a continuous scale: `place` 0 is the first colour, 1 the last.
     pub(crate) fn on_scale(palette: &[Rgb], place: f32) -> Self {
         let Some(last) = palette.len().checked_sub(1) else { return Self::new(0.5, 0.5, 0.5) };

@@ -171,7 +171,7 @@ fn clock(canvas: &mut Canvas, s: &mut Stream, centre: Spot, size: f32) {
         canvas.fill(ellipse(mark, size * 0.018, size * 0.018, 0.0).as_ref(), Ink::solid(Rgb::hex(0x222222)));
     }
     for length in [0.18, 0.28] {
-        let (sin, cos) = s.between(0.0, 6.28).sin_cos();
+        let (sin, cos) = s.between(0.0, std::f32::consts::TAU).sin_cos();
         let hand = open(&[centre, (centre.0 + cos * size * length, centre.1 + sin * size * length)]);
         canvas.stroke(hand.as_ref(), size * 0.025, Ink::solid(Rgb::hex(0x222222)));
     }

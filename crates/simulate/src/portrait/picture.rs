@@ -51,7 +51,7 @@ pub enum PictureError {
 }
 
 impl Picture {
-    /// The picture as JPEG of this quality (1..=100, clamped), 4:2:0 not used.
+    /// The picture as JPEG of this quality (1..=100, clamped).
     ///
     /// # Errors
     /// [`PictureError::Codec`] when the picture is larger than JPEG allows.
