@@ -1,4 +1,5 @@
 //! Helpers of the end-to-end tests: the real program, a real broker, a real web server, other readers of Parquet.
+#![allow(clippy::expect_used, clippy::print_stderr, reason = "this crate is tests")]
 
 pub mod broker;
 pub mod images;

@@ -53,7 +53,7 @@ impl Scenario {
         self.rings.entry(ring.to_owned()).or_default().insert(id.to_owned());
         let facts = json!({
             "username": format!("u{}", scatter(seed, 99_999_999)),
-            "full_name": if seed % 3 == 0 { Value::Null } else { json!("") },
+            "full_name": if seed.is_multiple_of(3) { Value::Null } else { json!("") },
             "followers": scatter(seed, 15), "following": 700 + scatter(seed + 1, 2000), "posts": scatter(seed + 2, 3),
             "verified": false, "created_at": time(burst + scatter(seed + 4, 36 * 3600)),
         });

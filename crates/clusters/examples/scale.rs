@@ -1,4 +1,5 @@
 //! Time and memory of a full detection: `cargo run --release -p clusters --example scale -- 1000000`.
+//! With a folder as second argument the snapshot is written there.
 //!
 //! The population has, for each thousand accounts: 3 rings of 20 bots with 5 of 30 stolen photos each, 150 accounts that share
 //! one of 20 memes, 40 fans of one celebrity, 20 pairs of accounts of one person, own photos of everybody else, and one link
@@ -9,9 +10,11 @@ use std::time::Instant;
 
 use clusters::{
     Account, ClustersConfig, Face, Input, Link, Ownership, PackCalibration, Photo, TailPoint, detect,
+    write_snapshot,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use records::tables::{RunInfo, TABLES_VERSION};
 use records::{AccountId, PhotoId, PhotoKey, PhotoRelation, ProfileFacts, Timestamp};
 
 struct Maker {
@@ -160,6 +163,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         found.tables.clusters.len(),
         found.tables.members.len()
     );
+    if let Some(folder) = std::env::args().nth(2) {
+        let run = RunInfo {
+            tables_version: TABLES_VERSION.to_owned(),
+            facering_version: env!("CARGO_PKG_VERSION").to_owned(),
+            snapshot: as_of.compact(),
+            as_of,
+            pack: "made up".to_owned(),
+            accounts: wanted as u64,
+            photos: u64::from(faces),
+            faces: u64::from(faces),
+            links: wanted as u64 * 5,
+            dead_letters: Default::default(),
+            checkpoint: Default::default(),
+            thresholds: found.thresholds.clone(),
+        };
+        let place = write_snapshot(folder.as_ref(), &found.tables, &run, [], None)?;
+        println!("written to {}", place.display());
+    }
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     if let Some(peak) = status.lines().find(|l| l.starts_with("VmHWM")) {
         println!("{peak} (the made population included)");

@@ -52,7 +52,7 @@ pub fn ask_or_open(settings: &Settings, question: Question) -> anyhow::Result<Va
             settings.state.path.display()
         );
     }
-    let state = State::open(settings)?;
+    let state = State::open(settings, None)?;
     let desk = desk_of(settings, &state)?;
     let owner = Owner {
         settings: settings.clone(),

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    if let Some(code) = reexecute_with_passive_openmp() {
+    if let Some(code) = reexecute_with_library_settings() {
         return code;
     }
     let cli = cli::Cli::parse();
@@ -35,17 +35,22 @@ fn main() -> ExitCode {
     }
 }
 
-/// FAISS's OpenMP threads spin while they wait unless this variable is set before the library loads, which costs more
-/// than half of the processor when other stages want it. So the program starts itself once more with it set.
-fn reexecute_with_passive_openmp() -> Option<ExitCode> {
+/// Two variables count only if they are set before libraries load, so the program starts itself once more with them:
+/// FAISS's OpenMP threads spin while they wait unless told not to, which costs more than half of the processor when other
+/// stages want it; and an OpenBLAS that is older than the processor takes slow kernels unless told which to take.
+fn reexecute_with_library_settings() -> Option<ExitCode> {
     use std::os::unix::process::CommandExt;
     const VARIABLE: &str = "OMP_WAIT_POLICY";
     if std::env::var_os(VARIABLE).is_some() {
         return None;
     }
     let program = std::env::current_exe().ok()?;
+    let blas = if std::env::var_os("OPENBLAS_CORETYPE").is_some() { None } else { index::blas_core_type() };
     // Returns only if it fails; then running with spinning threads is slower but right.
-    let _failed =
-        std::process::Command::new(program).args(std::env::args_os().skip(1)).env(VARIABLE, "passive").exec();
+    let _failed = std::process::Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .env(VARIABLE, "passive")
+        .envs(blas.map(|kernels| ("OPENBLAS_CORETYPE", kernels)))
+        .exec();
     None
 }

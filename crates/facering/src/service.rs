@@ -17,7 +17,13 @@ use crate::pipeline::Pipeline;
 /// The open sockets of a running pipeline.
 pub struct Service {
     _socket: Socket,
-    http: Option<(oneshot::Sender<()>, JoinHandle<Result<(), serve::ServeError>>)>,
+    http: Option<Http>,
+}
+
+/// A running HTTP service: dropping `end` ends it.
+struct Http {
+    end: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), serve::ServeError>>,
 }
 
 /// Opens the control socket and, if `serve.listen` names an address, the HTTP service.
@@ -38,7 +44,7 @@ pub async fn start(settings: &Settings, pipeline: &Pipeline) -> anyhow::Result<S
             // Dropped or sent, both mean the end.
             drop(ended.await);
         }));
-        Some((end, task))
+        Some(Http { end, task })
     };
     Ok(Service { _socket: socket, http })
 }
@@ -46,7 +52,7 @@ pub async fn start(settings: &Settings, pipeline: &Pipeline) -> anyhow::Result<S
 impl Service {
     /// Ends the service; requests under way are answered first.
     pub async fn close(self) {
-        if let Some((end, task)) = self.http {
+        if let Some(Http { end, task }) = self.http {
             drop(end);
             match task.await {
                 Ok(Ok(())) => {}

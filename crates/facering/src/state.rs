@@ -24,7 +24,9 @@ pub struct State {
 
 impl State {
     /// Opens the folder and brings the index up to the store's log.
-    pub fn open(settings: &Settings) -> anyhow::Result<Self> {
+    ///
+    /// With a runtime, an index of many lists assigns vectors to them several times faster.
+    pub fn open(settings: &Settings, runtime: Option<&inference::Runtime>) -> anyhow::Result<Self> {
         let pack = embed::load_pack(&settings.models)?;
         let store = Store::open(&settings.state)?;
         let reader = store.reader();
@@ -39,7 +41,7 @@ impl State {
             );
         }
         let folder = settings.state.path.join("index");
-        let index = FaceIndex::open(&folder, pack.dimension(), &settings.index)
+        let index = FaceIndex::open_with(&folder, pack.dimension(), &settings.index, runtime)
             .with_context(|| format!("the face index in {} cannot be opened", folder.display()))?;
         feed_index(&index, &reader)?;
         Ok(Self { store, index: Arc::new(index), pack })

@@ -2,7 +2,7 @@
 //!
 //! Creates a topic with four partitions, sends N events, and reads them in three runs, each stopped in the middle and
 //! resumed from its own checkpoint; then a second reader joins and leaves. Every event must come exactly once.
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

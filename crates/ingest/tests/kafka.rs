@@ -1,4 +1,5 @@
 //! The Kafka source and the dead letters against librdkafka's own mock cluster: real connections within the process.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,5 @@
 //! The Parquet source on real files.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::Path;
 use std::sync::Arc;

@@ -129,10 +129,10 @@ def detector_figures(model, folder, threshold):
                 best = int(overlaps.argmax())
                 used.add(best)
                 errors.append(np.linalg.norm(guesses[best][2] - row[4:].reshape(5, 2), axis=1).mean() / width)
-            found, missed = found + hit, missed + (not hit)
+            found, missed = found + int(hit), missed + int(not hit)
             band = next(name for limit, name in ((25, "15-25"), (50, "25-50"), (100, "50-100"), (200, "100-200"), (9999, "over 200")) if width < limit)
             seen = by_size.setdefault(band, [0, 0])
-            seen[0], seen[1] = seen[0] + hit, seen[1] + 1
+            seen[0], seen[1] = seen[0] + int(hit), seen[1] + 1
         for number, (box, _, _) in enumerate(guesses):
             if number not in used and not any(iou(box, row[None, :4])[0] > 0.3 for row in truth):
                 extra += 1

@@ -10,7 +10,7 @@ use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use records::Timestamp;
-use records::tables::{AccountRow, ClusterRow, EvidenceRow, MemberRow, Reason};
+use records::tables::{AccountRow, ClusterRow, EvidenceRow, MemberRow, Reason, TABLES_VERSION};
 
 use crate::snapshot::schema;
 
@@ -48,7 +48,9 @@ fn reasons<'a>(rows: impl Iterator<Item = &'a [Reason]> + Clone) -> Result<Array
 }
 
 fn batch(schema: Schema, columns: Vec<ArrayRef>) -> Result<RecordBatch, ArrowError> {
-    RecordBatch::try_new(Arc::new(schema), columns)
+    // Readers built on Arrow look for the version here, others in the file's own metadata; it stands in both.
+    let version = [(schema::VERSION_KEY.to_owned(), TABLES_VERSION.to_owned())];
+    RecordBatch::try_new(Arc::new(schema.with_metadata(version.into())), columns)
 }
 
 pub(crate) fn clusters(rows: &[ClusterRow]) -> Result<RecordBatch, ArrowError> {

@@ -189,7 +189,7 @@ fn snapshots_come_back_as_written_and_carry_ids_on() {
     for (old, new) in first.tables.clusters.iter().zip(&second.tables.clusters) {
         assert_eq!((old.change, new.change), (Change::New, Change::Unchanged));
         assert_eq!(new.cluster_id, old.cluster_id);
-        assert_eq!(new.parents, [old.cluster_id.clone()]);
+        assert_eq!(new.parents, std::slice::from_ref(&old.cluster_id));
     }
     let again = write_snapshot(folder.path(), &second.tables, &run, [], Some(1)).unwrap();
     assert_eq!(again.file_name().unwrap(), "snapshot=20260101T000000Z-2");

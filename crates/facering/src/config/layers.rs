@@ -5,7 +5,7 @@
 //! - Each leaf is tried by itself first: one wrong key hides no other, and all problems are reported at once.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -230,14 +230,6 @@ fn sentence(message: &str) -> String {
         .filter(|l| !l.is_empty() && !l.starts_with("in `"))
         .collect::<Vec<_>>()
         .join(" ")
-}
-
-/// A path as a person would write it, relative to the current folder if it lies below.
-pub fn short(path: &Path) -> PathBuf {
-    std::env::current_dir()
-        .ok()
-        .and_then(|here| path.strip_prefix(here).ok().map(Path::to_path_buf))
-        .unwrap_or_else(|| path.to_path_buf())
 }
 
 #[cfg(test)]

@@ -83,9 +83,8 @@ pub struct Parts {
 
 impl Parts {
     /// Prepares the stages for this state.
-    pub fn new(settings: &Settings, state: &State) -> anyhow::Result<Self> {
-        let runtime = inference::Runtime::start(&settings.inference)?;
-        let embedder = Embedder::new(&runtime, &state.pack, settings.embed.clone())?;
+    pub fn new(settings: &Settings, state: &State, runtime: &inference::Runtime) -> anyhow::Result<Self> {
+        let embedder = Embedder::new(runtime, &state.pack, settings.embed.clone())?;
         let fetcher = Fetcher::new(&settings.fetch)?;
         Ok(Self {
             settings: settings.clone(),
@@ -104,7 +103,7 @@ impl Parts {
         stop: watch::Receiver<bool>,
     ) -> anyhow::Result<End> {
         let source = Source::open(&self.settings.source, positions(desk.store()), stop.clone()).await?;
-        self.progress.expect(source.rows(), desk.store());
+        self.progress.expect(source.rows());
         let letters = DeadLetters::open(&self.settings.dead_letters, &self.settings.source)?;
         let (to_fetch, from_source) = mpsc::channel(WAITING);
         let (to_embed, from_fetch) = mpsc::channel(WAITING);
@@ -269,7 +268,9 @@ impl Writing<'_> {
         self.progress.spent(super::progress::Stage::Commit, start);
         let Verdict::Committed(done) = verdict else { return Ok(false) };
         self.progress.committed(&done);
-        self.committed.send_replace(self.desk.store().reader().checkpoint().clone());
+        let checkpoint = self.desk.store().reader().checkpoint().clone();
+        self.progress.passed(&checkpoint);
+        self.committed.send_replace(checkpoint);
         failpoint::pass("broker_commit.after");
         if done.dead_letters > 0 {
             self.publish().await?;

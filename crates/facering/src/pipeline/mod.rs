@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use index::FaceIndex;
+use store::Store;
 use tokio::sync::{mpsc, watch};
 
 use calibration::Floor;
@@ -26,6 +28,9 @@ use crate::state::State;
 
 /// How often a line about the progress is logged.
 const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// How often the index is looked at: whether it has to be sealed, promoted or compacted.
+const TIDY_EVERY: Duration = Duration::from_secs(20);
 
 /// A pipeline over an opened state.
 pub struct Pipeline {
@@ -47,8 +52,9 @@ pub struct Outcome {
 impl Pipeline {
     /// Opens the state, loads the models, prepares the stages. Nothing is read yet.
     pub fn open(settings: &Settings) -> anyhow::Result<Self> {
-        let state = State::open(settings)?;
-        let parts = Parts::new(settings, &state)?;
+        let runtime = inference::Runtime::start(&settings.inference)?;
+        let state = State::open(settings, Some(&runtime))?;
+        let parts = Parts::new(settings, &state, &runtime)?;
         let snapshots =
             Snapshots::new(settings, state.store.clone(), &state.pack, Arc::clone(&parts.progress));
         Ok(Self { state, parts, snapshots: Arc::new(snapshots), orders: mpsc::channel(4) })
@@ -92,6 +98,7 @@ impl Pipeline {
         desk.sweep(0)?;
         let started = Instant::now();
         let logging = tokio::spawn(log_progress(Arc::clone(&self.parts.progress), started));
+        let tidying = tokio::spawn(tidy_regularly(self.state.store.clone(), Arc::clone(&self.state.index)));
         let writing = every.map(|every| tokio::spawn(write_regularly(Arc::clone(&self.snapshots), every)));
         let result = loop {
             match self.parts.run(&mut desk, &mut self.orders.1, stop.clone()).await {
@@ -100,6 +107,7 @@ impl Pipeline {
             }
         };
         logging.abort();
+        tidying.abort();
         if let Some(writing) = writing {
             // A snapshot being written is finished: it runs on a thread of its own and this waits for it.
             writing.abort();
@@ -133,6 +141,25 @@ async fn log_progress(progress: Arc<Progress>, started: Instant) {
         if progress.events() != seen {
             seen = progress.events();
             tracing::info!("{}", progress.line(started.elapsed()));
+        }
+    }
+}
+
+/// Seals, promotes and compacts the index when it is due, beside the work.
+async fn tidy_regularly(store: Store, index: Arc<FaceIndex>) {
+    loop {
+        tokio::time::sleep(TIDY_EVERY).await;
+        let (store, index) = (store.clone(), Arc::clone(&index));
+        let tidied = tokio::task::spawn_blocking(move || {
+            let reader = store.reader();
+            let exact = StoredVectors::new(&reader, index.dimension());
+            index.maintain(&exact, &|step| tracing::debug!(?step, "training the index"))
+        });
+        match tidied.await {
+            Ok(Ok(true)) => tracing::info!("the face index was promoted"),
+            Ok(Ok(false)) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the face index was not tidied; it goes on as it is"),
+            Err(error) => tracing::error!(%error, "tidying the face index panicked; it goes on as it is"),
         }
     }
 }

@@ -4,8 +4,9 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use records::Checkpoint;
 use serde::Serialize;
-use store::{Committed, Store};
+use store::Committed;
 
 /// Stages whose time is summed up.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +25,7 @@ pub enum Stage {
 #[derive(Default, Debug)]
 pub struct Progress {
     rows_expected: AtomicU64,
+    rows: AtomicU64,
     batches: AtomicU64,
     applied: AtomicU64,
     superseded: AtomicU64,
@@ -55,8 +57,13 @@ pub struct Summary {
 
 impl Progress {
     /// Notes how many rows there are, if the source has an end.
-    pub fn expect(&self, rows: Option<u64>, _store: &Store) {
+    pub fn expect(&self, rows: Option<u64>) {
         self.rows_expected.store(rows.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Notes how many rows the checkpoint has passed.
+    pub fn passed(&self, checkpoint: &Checkpoint) {
+        self.rows.store(checkpoint.iter().map(|(_, position)| position.0).sum(), Ordering::Relaxed);
     }
 
     /// Adds the time since `start` to a stage.
@@ -87,17 +94,19 @@ impl Progress {
         self.applied.load(Ordering::Relaxed) + self.superseded.load(Ordering::Relaxed)
     }
 
-    /// Rows the source has in all, 0 if it has no end.
-    pub fn rows_expected(&self) -> u64 {
-        self.rows_expected.load(Ordering::Relaxed)
-    }
-
     /// One line for the log.
     pub fn line(&self, since: Duration) -> String {
         let summary = self.summary();
         let rate = self.events() as f64 / since.as_secs_f64().max(1e-3);
+        let rows = match (self.rows_expected.load(Ordering::Relaxed), self.rows.load(Ordering::Relaxed)) {
+            (0, _) => String::new(),
+            (all, done) => {
+                let left = since.as_secs_f64() * all.saturating_sub(done) as f64 / done.max(1) as f64;
+                format!("{done} of {all} rows, about {left:.0} s left: ")
+            }
+        };
         format!(
-            "{} events ({rate:.0}/s), {} new photos, {} faces, {} links, {} dead letters",
+            "{rows}{} events ({rate:.0}/s), {} new photos, {} faces, {} links, {} dead letters",
             self.events(),
             summary.photos,
             summary.faces,
