@@ -166,3 +166,67 @@ fn group_people(
     }
     people.into_roots()
 }
+
+#[cfg(test)]
+mod tests {
+    use records::{PhotoKey, Timestamp};
+
+    use super::*;
+    use crate::input::{Face, Photo};
+    use crate::tail::PackCalibration;
+
+    /// Photos with so many faces each, and links `(face, face, cosine, kind)`.
+    fn group(faces: &[u32], links: &[(u32, u32, f32, LinkKind)]) -> Entities {
+        let pack = PackCalibration { link_floor: 0.4, same_photo_cosine: 0.9, tail: vec![] };
+        let mut input = Input::empty(Timestamp::EPOCH, pack);
+        for (photo, count) in faces.iter().enumerate() {
+            input.photos.push(Photo { key: PhotoKey::of_bytes(&[photo as u8]), hashed: false });
+            for tag in 0..u64::from(*count) {
+                input.faces.push(Face {
+                    photo: photo as u32,
+                    tag,
+                    linkable: true,
+                    main: tag == 0,
+                    width_px: 80.0,
+                    eye_alignment: None,
+                });
+            }
+        }
+        let typed = |(a, b, cosine, kind): &(u32, u32, f32, LinkKind)| TypedLink {
+            a: *a,
+            b: *b,
+            cosine: *cosine,
+            pdq: None,
+            kind: *kind,
+            hashed: false,
+        };
+        entities(&input, &links.iter().map(typed).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn two_faces_of_one_photo_are_two_people() {
+        // Photo 0 has faces 0 and 1, photo 1 has face 2, which is like both of them.
+        let person = LinkKind::SamePerson;
+        let found = group(&[2, 1], &[(0, 2, 0.8, person), (1, 2, 0.75, person)]);
+        assert_eq!(found.person, [0, 1, 0], "the more alike one is the same person");
+        // The same across copies: photo 2 (faces 3 and 4) is a copy of photo 0.
+        let photo = LinkKind::SamePhoto;
+        let links = [(0, 2, 0.8, person), (0, 3, 0.97, photo), (1, 4, 0.97, photo), (2, 4, 0.75, person)];
+        let found = group(&[2, 1, 2], &links);
+        assert_eq!(found.photo, [0, 1, 0]);
+        assert_eq!(found.person, [0, 1, 0, 0, 1]);
+    }
+
+    #[test]
+    fn a_link_without_company_does_not_chain() {
+        let person = LinkKind::SamePerson;
+        let mut links = Vec::new();
+        for base in [0, 3] {
+            for (a, b) in [(0, 1), (0, 2), (1, 2)] {
+                links.push((base + a, base + b, 0.8, person));
+            }
+        }
+        links.push((2, 3, 0.99, person));
+        assert_eq!(group(&[1; 6], &links).person, [0, 0, 0, 3, 3, 3]);
+    }
+}

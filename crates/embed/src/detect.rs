@@ -152,11 +152,6 @@ impl Detector {
         self.description.input_size
     }
 
-    /// Least score of a face.
-    pub fn score_threshold(&self) -> f32 {
-        self.description.score_threshold
-    }
-
     /// Floats of one canvas.
     pub fn block_len(&self) -> usize {
         3 * self.side() * self.side()

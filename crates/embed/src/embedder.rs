@@ -25,10 +25,6 @@ const LARGE: f32 = 0.2;
 /// a false alarm.
 const SURER: f32 = 0.1;
 
-/// How far above the detector's threshold, on the way to 1, the score of such a face must lie: a second and third look
-/// give more chances to be wrong.
-const SURER: f32 = 0.25;
-
 /// Share of the picture from which a lone face fills the frame. Its landmarks are better with a border: measured on 212
 /// portraits cropped to the face, the median cosine to the uncropped portrait rises from .953 to .965.
 const FILLS_FRAME: f32 = 0.4;
@@ -184,8 +180,6 @@ impl Embedder {
             .map(|picture| picture.as_ref().map(|_| Vec::new()).map_err(Clone::clone))
             .collect();
         let surely = self.pack.description().detector.score_threshold + SURER;
-        let least = self.detector.score_threshold();
-        let least = least + SURER * (1.0 - least);
         let borders = if self.config.retry_with_border { BORDERS.as_slice() } else { &[] };
         for (round, border) in [0.0].iter().chain(borders).enumerate() {
             let again = |faces: &[Detection], picture: &Rgb<'_>| match faces {

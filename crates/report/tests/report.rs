@@ -1,4 +1,12 @@
 //! The report from a snapshot folder on disk, read back and rendered.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
 
 mod common;
 

@@ -50,7 +50,7 @@ fn reasons<'a>(rows: impl Iterator<Item = &'a [Reason]> + Clone) -> Result<Array
 fn batch(schema: Schema, columns: Vec<ArrayRef>) -> Result<RecordBatch, ArrowError> {
     // Readers built on Arrow look for the version here, others in the file's own metadata; it stands in both.
     let version = [(schema::VERSION_KEY.to_owned(), TABLES_VERSION.to_owned())];
-    RecordBatch::try_new(Arc::new(schema.with_metadata(version.into())), columns)
+    RecordBatch::try_new(Arc::new(schema.with_metadata(version)), columns)
 }
 
 pub(crate) fn clusters(rows: &[ClusterRow]) -> Result<RecordBatch, ArrowError> {

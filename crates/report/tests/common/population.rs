@@ -337,7 +337,7 @@ fn portrait(person: u64, variant: u64) -> Vec<u8> {
             hair
         } else if inside(0.0, 0.0, 0.2, 0.27) {
             skin
-        } else if inside(0.0, -0.06, 0.26, 0.32) && person % 2 == 0 {
+        } else if inside(0.0, -0.06, 0.26, 0.32) && person.is_multiple_of(2) {
             hair
         } else if inside(0.0, 0.62, 0.42, 0.34) {
             shirt

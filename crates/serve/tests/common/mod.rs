@@ -98,7 +98,7 @@ impl ServiceState for SmallState {
                     found.push(Match { account: account.clone(), photo, face, cosine });
                 }
             }
-            found.sort_by(|a, b| b.cosine.cmp(&a.cosine));
+            found.sort_by_key(|found| std::cmp::Reverse(found.cosine));
             found.truncate(limits.matches);
             Ok(found)
         };
