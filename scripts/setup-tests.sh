@@ -4,6 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
+# bindgen, which its SQLite binding uses, needs libclang.
+need_packages libclang-dev
 TANSU=0.6.0
 if [ -z "${FACERING_TEST_BROKERS:-}" ] && [ ! -x "$CACHE/tansu-$TANSU/bin/tansu" ]; then
     step "the broker of the integration tests, tansu $TANSU (8 to 14 minutes, once)"

@@ -211,7 +211,10 @@ mod tests {
         assert_eq!(found.person, [0, 1, 0], "the more alike one is the same person");
         // The same across copies: photo 2 (faces 3 and 4) is a copy of photo 0.
         let photo = LinkKind::SamePhoto;
-        let links = [(0, 2, 0.8, person), (0, 3, 0.97, photo), (1, 4, 0.97, photo), (2, 4, 0.75, person)];
+        let mut links = vec![(0, 3, 0.97, photo), (1, 4, 0.97, photo)];
+        links.extend(
+            [(0, 2, 0.8), (2, 3, 0.78), (1, 2, 0.75), (2, 4, 0.74)].map(|(a, b, c)| (a, b, c, person)),
+        );
         let found = group(&[2, 1, 2], &links);
         assert_eq!(found.photo, [0, 1, 0]);
         assert_eq!(found.person, [0, 1, 0, 0, 1]);

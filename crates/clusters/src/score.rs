@@ -140,7 +140,8 @@ impl Scoring<'_> {
         }
         if group.len() >= 5 && spread > 0.3 {
             let detail = format!("made over a span in which {:.0}% of all accounts were", spread * 100.0);
-            return (between(&[(0.3, 0.0), (0.6, -1.5)], spread), detail);
+            // Rings are made in days or months. Years of ordinary sign-ups are what fans, stock pictures and memes look like.
+            return (between(&[(0.3, 0.0), (0.5, -1.5), (0.75, -3.5)], spread), detail);
         }
         (0.0, String::new())
     }
