@@ -17,6 +17,9 @@ TEST_ENV = ORT_DYLIB_PATH="$(CURDIR)/.deps/onnxruntime/lib/libonnxruntime.so.1.3
 	FACERING_TEST_PYTHONPATH="$(CACHE)/python-$(shell sha256sum tests/requirements.txt | cut -c1-12)" \
 	OMP_WAIT_POLICY=passive
 
+# Scripts and people look for the program in target/release, wherever it was built.
+PUT_IN_PLACE = [ "$(BUILD)" = target ] || install -D "$(BUILD)/release/facering" target/release/facering
+
 .PHONY: help setup build demo test check bench
 
 help:
@@ -27,20 +30,25 @@ setup:
 
 build: setup
 	cargo build --release --locked --bin facering
-	@[ "$(BUILD)" = target ] || install -D "$(BUILD)/release/facering" target/release/facering
+	@$(PUT_IN_PLACE)
 
 demo: build
 	target/release/facering demo --out demo $(DEMO_FLAGS)
 
-test: build
+# One selection of packages for everything: another one would mean other features, and all dependencies once more.
+# Quick tests first, the end-to-end tests with their processes and brokers last.
+test: setup
 	@scripts/setup-tests.sh
-	$(TEST_ENV) cargo test --release --locked --workspace --exclude end-to-end
-	$(TEST_ENV) cargo test --release --locked --package end-to-end -- --test-threads=1
+	cargo build --release --locked --workspace --all-targets
+	@$(PUT_IN_PLACE)
+	$(TEST_ENV) cargo test --release --locked --workspace --lib --bins
+	$(TEST_ENV) cargo test --release --locked --workspace --test '*'
 
 check: setup
 	@scripts/setup-check.sh
 	cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	PATH="$(TOOLS):$$PATH" cargo deny --locked --offline check --hide-inclusion-graph bans licenses sources
+	cargo test --release --locked --workspace --doc
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps
 	scripts/check-files.sh
