@@ -254,10 +254,10 @@ fn scene(first: u64, dice: &mut Dice) -> Result<Picture> {
     let other = (side as f32 * dice.between(0.7, 1.4)) as u32;
     let (width, height) = if dice.unit() < 0.5 { (side, side) } else { (side, other) };
     let kind = dice.unit();
-    let picture = if kind < 0.58 {
+    let picture = if kind < 0.44 {
         let framing = match kind {
-            k if k < 0.26 => Framing::Avatar,
-            k if k < 0.40 => Framing::Tight,
+            k if k < 0.19 => Framing::Avatar,
+            k if k < 0.30 => Framing::Tight,
             _ => Framing::Wide,
         };
         let mut nuisance = Nuisance::framed(dice.word(), framing);
@@ -266,7 +266,7 @@ fn scene(first: u64, dice: &mut Dice) -> Result<Picture> {
         }
         let identity = person(dice);
         render_in(&identity, &nuisance, width, height)
-    } else if kind < 0.80 {
+    } else if kind < 0.62 {
         let people: Vec<_> = (0..2 + (dice.unit() * 5.0) as usize)
             .map(|_| (person(dice), Nuisance::from_seed(dice.word())))
             .collect();

@@ -38,10 +38,10 @@ class Detector(nn.Module):
         self.lateral = nn.ModuleList([common.conv(width, neck, size=1) for width in (c, d, e)])
         self.smooth = nn.ModuleList([common.conv(neck, neck) for _ in STRIDES])
         # Each level keeps its own trunk: a shared one would need one normalisation for three kinds of input.
-        self.trunk = nn.ModuleList([common.conv(neck, neck) for _ in STRIDES])
-        self.score = nn.ModuleList([nn.Conv2d(neck, 2, 1) for _ in STRIDES])
-        self.box = nn.ModuleList([nn.Conv2d(neck, 8, 1) for _ in STRIDES])
-        self.points = nn.ModuleList([nn.Conv2d(neck, 20, 1) for _ in STRIDES])
+        self.trunk = nn.ModuleList([common.conv(neck, 2 * neck) for _ in STRIDES])
+        self.score = nn.ModuleList([nn.Conv2d(2 * neck, 2, 1) for _ in STRIDES])
+        self.box = nn.ModuleList([nn.Conv2d(2 * neck, 8, 1) for _ in STRIDES])
+        self.points = nn.ModuleList([nn.Conv2d(2 * neck, 20, 1) for _ in STRIDES])
         for score in self.score:
             nn.init.constant_(score.bias, -4.0)
         for level, sizes in enumerate(ANCHORS):
@@ -231,7 +231,7 @@ def train(data, epochs, seed, out, rate=4e-3):
             x, targets = augment(drawn, [faces[i] for i in chosen.tolist()], size, generator)
             score, box, points = loss(model(x, logits=True), anchors, targets)
             optimiser.zero_grad(set_to_none=True)
-            (score + 1.5 * box + 8.0 * points).backward()
+            (score + 1.5 * box + 12.0 * points).backward()
             nn.utils.clip_grad_norm_(model.parameters(), 5.0)
             optimiser.step()
             schedule.step()
