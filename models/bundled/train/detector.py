@@ -37,11 +37,10 @@ class Detector(nn.Module):
         self.c32 = nn.Sequential(common.conv(d, e, stride=2), Block(e), Block(e))
         self.lateral = nn.ModuleList([common.conv(width, neck, size=1) for width in (c, d, e)])
         self.smooth = nn.ModuleList([common.conv(neck, neck) for _ in STRIDES])
-        # Each level keeps its own trunk: a shared one would need one normalisation for three kinds of input.
-        self.trunk = nn.ModuleList([common.conv(neck, 2 * neck) for _ in STRIDES])
-        self.score = nn.ModuleList([nn.Conv2d(2 * neck, 2, 1) for _ in STRIDES])
-        self.box = nn.ModuleList([nn.Conv2d(2 * neck, 8, 1) for _ in STRIDES])
-        self.points = nn.ModuleList([nn.Conv2d(2 * neck, 20, 1) for _ in STRIDES])
+        self.trunk = common.conv(neck, neck)
+        self.score = nn.ModuleList([nn.Conv2d(neck, 2, 1) for _ in STRIDES])
+        self.box = nn.ModuleList([nn.Conv2d(neck, 8, 1) for _ in STRIDES])
+        self.points = nn.ModuleList([nn.Conv2d(neck, 20, 1) for _ in STRIDES])
         for score in self.score:
             nn.init.constant_(score.bias, -4.0)
         for level, sizes in enumerate(ANCHORS):
@@ -49,7 +48,7 @@ class Detector(nn.Module):
             self.register_buffer(f"box_scale{level}", (scale / 2).repeat_interleave(4).view(1, 8, 1, 1))
             self.register_buffer(f"point_scale{level}", (scale / 2).repeat_interleave(10).view(1, 20, 1, 1))
 
-    def forward(self, x, logits: bool = False):
+    def forward(self, x, logits=False):
         x8 = self.c8(self.stem(x))
         x16 = self.c16(x8)
         x32 = self.c32(x16)
@@ -58,7 +57,7 @@ class Detector(nn.Module):
         n8 = self.lateral[0](x8) + F.interpolate(n16, scale_factor=2.0, mode="nearest")
         scores, boxes, points = [], [], []
         for level, n in enumerate((n8, n16, n32)):
-            n = self.trunk[level](self.smooth[level](n))
+            n = self.trunk(self.smooth[level](n))
             score = self.rows(self.score[level](n), 1)
             scores.append(score if logits else torch.sigmoid(score))
             distance = torch.exp(self.box[level](n).clamp(-4.0, 3.0)) * getattr(self, f"box_scale{level}")
@@ -140,7 +139,7 @@ def loss(outputs, anchors, targets):
         far = (1 - generalised).mean()
         guess = place[:, None, :2] + points[image, anchor].view(-1, 5, 2) * place[:, None, 2:3]
         side = (truth[:, 2] - truth[:, 0]).clamp(min=1.0)[:, None, None]
-        near = F.smooth_l1_loss(guess / side, truth[:, 4:14].view(-1, 5, 2) / side, beta=0.01)
+        near = F.smooth_l1_loss(guess / side, truth[:, 4:14].view(-1, 5, 2) / side, beta=0.02)
         # The score learns how well the box fits, so the best anchor of a face survives suppression.
         goal[image, anchor] = 0.5 + 0.5 * iou.detach().clamp(min=0)
     # Quality focal loss (Li et al. 2020).
@@ -231,7 +230,7 @@ def train(data, epochs, seed, out, rate=4e-3):
             x, targets = augment(drawn, [faces[i] for i in chosen.tolist()], size, generator)
             score, box, points = loss(model(x, logits=True), anchors, targets)
             optimiser.zero_grad(set_to_none=True)
-            (score + 1.5 * box + 12.0 * points).backward()
+            (score + 1.5 * box + 4.0 * points).backward()
             nn.utils.clip_grad_norm_(model.parameters(), 5.0)
             optimiser.step()
             schedule.step()

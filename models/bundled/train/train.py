@@ -54,9 +54,9 @@ def main():
     parser.add_argument("--data", type=pathlib.Path, help="folder that render_training wrote")
     parser.add_argument("--work", type=pathlib.Path, required=True, help="folder for checkpoints")
     parser.add_argument("--out", type=pathlib.Path, default=HERE.parent, help="folder for the ONNX files")
-    parser.add_argument("--epochs", type=float, nargs="+", default=[6, 2],
+    parser.add_argument("--epochs", type=float, nargs="+", default=[8, 1.5],
                         help="detector: passes over the pictures at 160 and at 320 pixels")
-    parser.add_argument("--steps", type=int, default=1000, help="embedder: batches of 128 faces")
+    parser.add_argument("--steps", type=int, default=2600, help="embedder: batches of 128 faces")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
