@@ -2,7 +2,7 @@
 //!
 //! A [`Population`] says who shows which picture of whom, since when, with which profile, and what each account is in
 //! truth. [`write_faces`] turns it into embeddings by the million, [`pictures`] into drawn pictures by the thousand.
-//! [`evaluate`] compares clusters with a truth, this crate's or anybody's. Equal options give equal files.
+//! [`evaluate()`] compares clusters with a truth, this crate's or anybody's. Equal options give equal files.
 
 mod columns;
 mod error;
