@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 fn main() {
-    println!("cargo:rerun-if-changed=native/shim.cpp");
+    println!("cargo:rerun-if-changed=native");
     println!("cargo:rerun-if-env-changed=DEP_FAISS_C_ROOT");
     let Some(root) = std::env::var_os("DEP_FAISS_C_ROOT") else {
         println!(
