@@ -10,6 +10,18 @@ use end_to_end::program::{self, Running};
 use end_to_end::tables::{latest, records_covered};
 use end_to_end::{python, scenario, shared};
 
+/// The answer of the running program's HTTP service to one request, headers included.
+fn get(address: std::net::SocketAddr, path: &str) -> anyhow::Result<String> {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address)?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    anyhow::ensure!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer:.300}");
+    Ok(answer)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn planted_rings_are_found_and_honest_accounts_are_not() -> anyhow::Result<()> {
     let Some(shared) = shared::folder("real_portraits") else { return Ok(()) };
@@ -34,6 +46,8 @@ async fn planted_rings_are_found_and_honest_accounts_are_not() -> anyhow::Result
     ])?;
     anyhow::ensure!(installed.status.success(), "{}", program::stderr(&installed));
 
+    // Free now, and taken again at once.
+    let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let mut command = program::facering();
     command
         .arg("run")
@@ -46,13 +60,20 @@ async fn planted_rings_are_found_and_honest_accounts_are_not() -> anyhow::Result
         .arg(models_path)
         .arg(set("models.pack", "yunet-mobilefacenet"))
         .arg(set("fetch.danger_allow_networks", "127.0.0.0/8"))
-        .arg(set("serve.listen", ""))
+        .arg(set("serve.listen", &address.to_string()))
         .arg(set("output.every_s", "2"));
     let mut running = Running::start(command, &folder.path().join("log"))?;
     let sent = world.events.len() as u64;
     running.wait_until("a snapshot of all events", Duration::from_secs(300), || {
         records_covered(&output) == sent
     })?;
+    let clusters = get(address, "/v1/clusters")?;
+    assert!(clusters.contains("\"cluster_id\""), "the service shows no cluster: {clusters:.300}");
+    assert!(
+        get(address, "/v1/metrics")?.contains("facering_events_applied_total 370"),
+        "the metrics count other events"
+    );
+    assert!(get(address, "/")?.to_lowercase().contains("<!doctype html>"), "the report is no page");
     let status = running.stop(Duration::from_secs(60))?;
     anyhow::ensure!(status.success(), "SIGTERM must end it cleanly: {status}\n{}", running.log());
 
