@@ -3,13 +3,13 @@
 //! ```text
 //! render_training crops    DIR FIRST_IDENTITY IDENTITIES PHOTOS SEED
 //! render_training photos   DIR FIRST_IDENTITY IDENTITIES PHOTOS SEED
-//! render_training pictures DIR FIRST_IDENTITY COUNT SEED
+//! render_training pictures DIR FIRST_IDENTITY COUNT SEED FACE_FREE
 //! ```
 //! `crops`: faces aligned to the ArcFace template by jittered landmarks. `crops.npy` u8 [n,112,112,3],
 //! `identity.npy` f32 [n] (counted from 0), `traits.npy` f32 [IDENTITIES,t].
 //! `photos`: whole JPEG files in `photos.bin` one behind the other, with `photos.npy` f32
 //! [n, 19] = identity, kind (0 photo, 1 the same photo remade), offset in the file (MiB and rest), length, box, landmarks.
-//! `pictures`: scenes with none to six faces for the detector. `pictures.npy` u8 [n,320,320,3], letterboxed
+//! `pictures`: scenes with none to six faces for the detector, FACE_FREE percent of them with none. `pictures.npy` u8 [n,320,320,3], letterboxed
 //! as the detector sees them, `faces.npy` f32 [m,15] = picture, box, landmarks.
 
 use rayon::prelude::*;
@@ -36,7 +36,7 @@ fn main() -> Result<()> {
         arguments.get(index).and_then(|text| text.parse().ok()).ok_or_else(|| {
             Error::other(
                 "usage: render_training crops|photos DIR FIRST_IDENTITY IDENTITIES PHOTOS SEED, or \
-                 render_training pictures DIR FIRST_IDENTITY COUNT SEED",
+                 render_training pictures DIR FIRST_IDENTITY COUNT SEED FACE_FREE",
             )
         })
     };
@@ -45,7 +45,7 @@ fn main() -> Result<()> {
     match arguments.first().map(String::as_str) {
         Some("crops") => crops(&folder, number(2)?, number(3)?, number(4)?, number(5)?),
         Some("photos") => photos(&folder, number(2)?, number(3)?, number(4)?, number(5)?),
-        Some("pictures") => pictures(&folder, number(2)?, number(3)?, number(4)?),
+        Some("pictures") => pictures(&folder, number(2)?, number(3)?, number(4)?, number(5)?.min(100)),
         _ => number(usize::MAX).map(|_| ()),
     }
 }
@@ -221,14 +221,15 @@ fn photos(folder: &Path, first: u64, identities: u64, photos: u64, seed: u64) ->
     rows.flush()
 }
 
-fn pictures(folder: &Path, first: u64, count: u64, seed: u64) -> Result<()> {
+fn pictures(folder: &Path, first: u64, count: u64, seed: u64, face_free: u64) -> Result<()> {
+    let with_faces = 1.0 - face_free as f32 / 100.0;
     let mut images = npy(folder, "pictures.npy", "|u1", &[count as usize, CANVAS, CANVAS, 3])?;
     let mut rows: Vec<[f32; 15]> = Vec::new();
     let all: Vec<u64> = (0..count).collect();
     for chunk in all.chunks(256) {
         let drawn: Vec<Picture> = chunk
             .par_iter()
-            .map(|&index| scene(first, &mut Dice(mixed(&[seed, index, 11]))))
+            .map(|&index| scene(first, with_faces, &mut Dice(mixed(&[seed, index, 11]))))
             .collect::<Result<_>>()?;
         for (&index, picture) in chunk.iter().zip(&drawn) {
             images.write_all(&picture.pixels)?;
@@ -248,16 +249,16 @@ fn pictures(folder: &Path, first: u64, count: u64, seed: u64) -> Result<()> {
 }
 
 /// One letterboxed picture: a portrait in some framing, a group, or nothing with a face.
-fn scene(first: u64, dice: &mut Dice) -> Result<Picture> {
+fn scene(first: u64, with_faces: f32, dice: &mut Dice) -> Result<Picture> {
     let person = |dice: &mut Dice| PortraitIdentity::from_seed(first + dice.word() % 1_000_000);
     let side = (dice.between(80.0_f32.ln(), 480.0_f32.ln())).exp() as u32;
     let other = (side as f32 * dice.between(0.7, 1.4)) as u32;
     let (width, height) = if dice.unit() < 0.5 { (side, side) } else { (side, other) };
-    let kind = dice.unit();
-    let picture = if kind < 0.44 {
+    let kind = dice.unit() / with_faces.max(1e-6);
+    let picture = if kind < 0.725 {
         let framing = match kind {
-            k if k < 0.19 => Framing::Avatar,
-            k if k < 0.30 => Framing::Tight,
+            k if k < 0.325 => Framing::Avatar,
+            k if k < 0.50 => Framing::Tight,
             _ => Framing::Wide,
         };
         let mut nuisance = Nuisance::framed(dice.word(), framing);
@@ -266,7 +267,7 @@ fn scene(first: u64, dice: &mut Dice) -> Result<Picture> {
         }
         let identity = person(dice);
         render_in(&identity, &nuisance, width, height)
-    } else if kind < 0.62 {
+    } else if kind < 1.0 {
         let people: Vec<_> = (0..2 + (dice.unit() * 5.0) as usize)
             .map(|_| (person(dice), Nuisance::from_seed(dice.word())))
             .collect();

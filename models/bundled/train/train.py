@@ -29,7 +29,7 @@ def detector_data(folder):
     return pictures, faces
 
 
-def export_embedder(weights, path):
+def export_embedder(weights, path, _data, _seed):
     model = embedder.Embedder()
     model.load_state_dict(torch.load(weights))
     model.eval()
@@ -38,10 +38,10 @@ def export_embedder(weights, path):
     )
 
 
-def export_detector(weights, path):
+def export_detector(weights, path, data, seed):
     model = detector.Detector()
     model.load_state_dict(torch.load(weights))
-    common.fold(model)
+    common.fold(detector.measure(model, detector_data(data)[0], seed))
     names = [f"{what}_{stride}" for what in ("score", "bbox", "kps") for stride in detector.STRIDES]
     dynamic = {name: {0: "batch", 1: "anchors_" + name.split("_")[1]} for name in names}
     dynamic["input"] = {0: "batch", 2: "height", 3: "width"}
@@ -71,7 +71,9 @@ def main():
     elif arguments.what == "detector":
         detector.train(detector_data(arguments.data), arguments.epochs, arguments.seed, weights)
     target = arguments.out / f"{network}.onnx"
-    {"embedder": export_embedder, "detector": export_detector}[network](weights, str(target))
+    {"embedder": export_embedder, "detector": export_detector}[network](
+        weights, str(target), arguments.data, arguments.seed
+    )
     print(f"{target.name}: {target.stat().st_size:,} bytes")
 
 
