@@ -107,6 +107,11 @@ impl Owner {
         &self.index
     }
 
+    /// Where snapshots lie.
+    pub fn output(&self) -> &std::path::Path {
+        &self.settings.output.path
+    }
+
     /// The faces on a picture file, largest first.
     pub fn embed_picture(&self, bytes: &[u8]) -> anyhow::Result<Vec<records::Embedding>> {
         let pixels = fetch::decode(bytes, self.settings.fetch.max_pixels)
@@ -194,20 +199,26 @@ impl Owner {
         Ok(json!({"same_person_from": match_from, "clones": question.clones, "faces": answers}))
     }
 
-    fn forget(&self, account: &str) -> anyhow::Result<Value> {
-        let account = AccountId::new(account)?;
-        let forgotten = match &self.desk {
-            DeskWay::Own(desk) => desk.lock().unwrap_or_else(PoisonError::into_inner).forget(&account)?,
+    /// Has something done by the one who writes.
+    pub fn at_desk<T>(
+        &self,
+        own: impl FnOnce(&mut Desk) -> anyhow::Result<T>,
+        order: impl FnOnce(oneshot::Sender<anyhow::Result<T>>) -> Order,
+    ) -> anyhow::Result<T> {
+        match &self.desk {
+            DeskWay::Own(desk) => own(&mut desk.lock().unwrap_or_else(PoisonError::into_inner)),
             DeskWay::Orders(orders) => {
                 let (answer, waiting) = oneshot::channel();
-                orders
-                    .blocking_send(Order::Forget(account.clone(), answer))
-                    .context("the pipeline is stopping")?;
-                waiting
-                    .blocking_recv()
-                    .context("the pipeline stopped before the account was erased; ask again")??
+                orders.blocking_send(order(answer)).context("the pipeline is stopping")?;
+                waiting.blocking_recv().context("the pipeline stopped before this was done; ask again")?
             }
-        };
+        }
+    }
+
+    fn forget(&self, account: &str) -> anyhow::Result<Value> {
+        let account = AccountId::new(account)?;
+        let forgotten =
+            self.at_desk(|desk| desk.forget(&account), |answer| Order::Forget(account.clone(), answer))?;
         let tables = crate::erase::from_output(&self.settings.output.path, &account)?;
         Ok(json!({
             "account": account,
@@ -243,18 +254,10 @@ impl Owner {
         }
         // Letters of the same events go too: whatever fails again is written anew.
         let sequences: Vec<u64> = letters.iter().map(|stored| stored.sequence).collect();
-        match &self.desk {
-            DeskWay::Own(desk) => {
-                desk.lock().unwrap_or_else(PoisonError::into_inner).drop_letters(&sequences)?
-            }
-            DeskWay::Orders(orders) => {
-                let (answer, waiting) = oneshot::channel();
-                orders
-                    .blocking_send(Order::DropLetters(sequences, answer))
-                    .context("the pipeline is stopping")?;
-                waiting.blocking_recv().context("the pipeline stopped before the letters were removed")??
-            }
-        };
+        self.at_desk(
+            |desk| desk.drop_letters(&sequences),
+            |answer| Order::DropLetters(sequences.clone(), answer),
+        )?;
         Ok(json!({"sent": events.len(), "topic": kafka.topic}))
     }
 
@@ -327,6 +330,8 @@ impl Answers for Owner {
         match question {
             Question::Search(question) => self.search(&question),
             Question::Forget { account } => self.forget(&account),
+            Question::Decisions => self.list_decisions(),
+            Question::Decide { author, proposal } => self.decide_on_newest(&author, proposal),
             Question::DeadLetters { reason, limit } => self.dead_letters(reason.as_deref(), limit),
             Question::Replay { reason } => self.replay(reason.as_deref()),
             Question::IndexInfo => Ok(serde_json::to_value(self.index.info()?)?),

@@ -11,6 +11,7 @@ Examples:
   facering run pipelines/stream.toml --set source.brokers=kafka:9092
   facering run pipelines/backfill.toml --set source.path=profiles/
   facering report --html report.html                a page for the analyst, from the newest snapshot
+  facering decisions dismiss c0ffee012345 --reason fans
   facering evaluate --clusters output --truth truth.parquet --json
 
 Every command reads the compiled-in defaults, then --config FILE, then the pipeline file, then variables such as
@@ -80,6 +81,8 @@ pub enum Command {
         /// The account
         account: String,
     },
+    /// What analysts decided about clusters, and deciding
+    Decisions(DecisionsArgs),
     /// Events and photos that were given up
     Deadletters {
         #[command(subcommand)]
@@ -236,6 +239,90 @@ pub enum ModelsAction {
         /// The pack; models.pack if not given
         pack: Option<String>,
     },
+}
+
+#[derive(Args, Debug)]
+pub struct DecisionsArgs {
+    #[command(subcommand)]
+    pub action: DecisionsAction,
+    /// Who decides; by default the user of this session
+    #[arg(long, global = true, value_name = "NAME")]
+    pub author: Option<String>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum DecisionsAction {
+    /// Decisions in force
+    List {
+        /// Those that were undone, superseded or have expired too
+        #[arg(long)]
+        all: bool,
+    },
+    /// A cluster is a network
+    Confirm {
+        /// The cluster
+        cluster: String,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// A cluster is none; it stays away until new evidence comes
+    Dismiss {
+        /// The cluster
+        cluster: String,
+        /// Why
+        #[arg(long)]
+        reason: String,
+    },
+    /// A cluster is several
+    Split {
+        /// The cluster
+        cluster: String,
+        /// Accounts that belong together, like a,b,c; give two or more
+        #[arg(long = "part", value_name = "ACCOUNTS", required = true)]
+        parts: Vec<String>,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Clusters are one
+    Merge {
+        /// Two or more clusters
+        #[arg(required = true, num_args = 2..)]
+        clusters: Vec<String>,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Vouch for an account, a photo or a face
+    Allow(AllowArgs),
+    /// Take an earlier decision back
+    Undo {
+        /// Its number
+        decision: u64,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct AllowArgs {
+    /// An account that is never suspected
+    #[arg(long, value_name = "ID", group = "subject")]
+    pub account: Option<String>,
+    /// A picture that links nobody, with its copies
+    #[arg(long, value_name = "SHA256", group = "subject")]
+    pub photo: Option<String>,
+    /// A face whose pictures link nobody
+    #[arg(long, value_name = "ID", group = "subject")]
+    pub face: Option<String>,
+    /// Until this day or time
+    #[arg(long, value_name = "DATE")]
+    pub until: Option<String>,
+    /// Why
+    #[arg(long)]
+    pub reason: String,
 }
 
 #[derive(Subcommand, Debug)]

@@ -41,6 +41,15 @@ pub enum Question {
         /// Only this reason.
         reason: Option<String>,
     },
+    /// Every decision, oldest first.
+    Decisions,
+    /// Take a decision.
+    Decide {
+        /// Who decides.
+        author: String,
+        /// What.
+        proposal: records::Proposal,
+    },
     /// Sizes of the face index.
     IndexInfo,
     /// Rewrite the index without deleted vectors.

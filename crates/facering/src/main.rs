@@ -5,9 +5,11 @@
 
 mod answers;
 mod cli;
+mod clock;
 mod commands;
 mod config;
 mod control;
+mod deciding;
 mod demo;
 mod erase;
 mod failpoint;

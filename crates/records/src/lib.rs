@@ -9,12 +9,15 @@
 mod batch;
 mod checkpoint;
 mod dead_letter;
+mod decision;
+mod dismissals;
 mod event;
 mod face;
 mod ids;
 mod link;
 mod pdq;
 mod photo;
+mod proposal;
 pub mod tables;
 mod time;
 mod url;
@@ -24,6 +27,8 @@ mod vocabulary;
 pub use batch::Batch;
 pub use checkpoint::{Checkpoint, CheckpointDelta, CheckpointError, PartitionId, Position, Span};
 pub use dead_letter::{DeadLetter, DeadLetterReason, Origin, Stage};
+pub use decision::{Allowed, Decision, DecisionId, Deed, EvidenceKey, LONGEST_REASON, Standing};
+pub use dismissals::{Dismissal, Dismissals, Since};
 pub use event::{
     ContentHash, EventBody, EventError, GivenFace, PhotoRef, PhotoSource, ProfileEvent, ProfileFacts,
 };
@@ -35,6 +40,7 @@ pub use photo::{
     EmbeddedEvent, EmbeddedPhoto, FetchedEvent, FetchedPhoto, PhotoContent, PhotoFacts, Picture, Pixels,
     Staged, StagedBody,
 };
+pub use proposal::{ClusterFacts, Proposal, ProposalError};
 pub use time::{TimeError, Timestamp};
 pub use url::PhotoUrl;
 pub use vector::{Cosine, Embedding, VectorError};

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, PhotoId, PhotoKey, ProfileFacts, Timestamp};
+use sha2::{Digest, Sha256};
+
+use crate::{AccountId, EvidenceKey, PhotoId, PhotoKey, ProfileFacts, Timestamp};
 
 /// Version of the tables' schema, written into each file's metadata as `facering.schema`.
 pub const TABLES_VERSION: &str = "1";
@@ -146,6 +148,23 @@ pub struct EvidenceRow {
     pub observed_a: Timestamp,
     /// When `photo_b` was first observed on `account_b`.
     pub observed_b: Timestamp,
+}
+
+impl EvidenceRow {
+    /// Names this link in every snapshot: two accounts, the two pictures they show, and the kind. What may move from
+    /// one snapshot to the next (weight, similarity, number of owners) does not count.
+    pub fn key(&self) -> EvidenceKey {
+        let mut hasher = Sha256::new();
+        hasher.update(b"facering evidence\0");
+        for (account, picture) in [(&self.account_a, self.picture_a), (&self.account_b, self.picture_b)] {
+            hasher.update(account.as_str());
+            hasher.update([0]);
+            hasher.update(picture.as_bytes());
+        }
+        hasher.update(self.kind.as_str());
+        let digest: [u8; 32] = hasher.finalize().into();
+        EvidenceKey(digest.iter().take(8).fold(0, |key, byte| (key << 8) | u64::from(*byte)))
+    }
 }
 
 /// A row of `accounts.parquet`: an account named in the other tables.

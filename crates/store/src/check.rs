@@ -10,7 +10,7 @@ use std::path::Path;
 use fjall::{Readable, Snapshot};
 
 use crate::engine::{Keyspaces, META_KEY};
-use crate::{Reader, StoreError, keys};
+use crate::{Reader, StoreError, decisions, keys};
 
 /// Refuses a state without its own row that holds other rows.
 pub(crate) fn is_empty(path: &Path, snapshot: &Snapshot, keyspaces: &Keyspaces) -> Result<(), StoreError> {
@@ -34,7 +34,7 @@ pub(crate) fn fits_together(path: &Path, reader: &Reader) -> Result<(), StoreErr
     for (name, keyspace) in keyspaces.all() {
         let stamp = reader.snapshot.get(keyspace, keys::STAMP).map_err(fail)?;
         let stamp = stamp.map(|value| keys::parse_number(&value, name)).transpose()?;
-        if stamp != Some(meta.commit) {
+        if stamp != Some(meta.commit) && !decisions::may_be_new(name, reader)? {
             let found = stamp.map_or("none".to_owned(), |commit| commit.to_string());
             return damaged(format!("{name} is at commit {found}, but the state is at {}", meta.commit));
         }

@@ -52,6 +52,8 @@ pub(crate) struct Keyspaces {
     pub dead: Keyspace,
     /// Sequence -> nothing; dead letters not yet published.
     pub unpublished: Keyspace,
+    /// Number -> `DecisionRow`.
+    pub decisions: Keyspace,
     /// Holds nothing; written through when the journal has to turn over (see `compact`).
     pub filler: Keyspace,
 }
@@ -84,12 +86,13 @@ impl Keyspaces {
             log: db.keyspace("log", mib(8))?,
             dead: db.keyspace("dead_letters", mib(16))?,
             unpublished: db.keyspace("unpublished", mib(8))?,
+            decisions: db.keyspace("decisions", mib(8))?,
             filler: db.keyspace("filler", mib(64))?,
         })
     }
 
     /// All that hold rows.
-    pub fn all(&self) -> [(&'static str, &Keyspace); 16] {
+    pub fn all(&self) -> [(&'static str, &Keyspace); 17] {
         [
             ("meta", &self.meta),
             ("checkpoint", &self.checkpoint),
@@ -107,6 +110,7 @@ impl Keyspaces {
             ("log", &self.log),
             ("dead_letters", &self.dead),
             ("unpublished", &self.unpublished),
+            ("decisions", &self.decisions),
         ]
     }
 }

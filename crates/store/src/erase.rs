@@ -1,6 +1,6 @@
 //! Taking things out: pictures that nobody owns, and accounts that are to be forgotten.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use records::{AccountId, PhotoKey};
 
@@ -8,7 +8,7 @@ use crate::account::OwnershipRow;
 use crate::codec::Row;
 use crate::commit::Committer;
 use crate::writes::Writes;
-use crate::{LogEntry, StoreError, keys};
+use crate::{LogEntry, StoreError, decisions, keys};
 
 /// What a sweep did.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -48,6 +48,8 @@ pub struct Forgotten {
     pub links: u64,
     /// Dead letters removed.
     pub dead_letters: u64,
+    /// Decisions that named it, or pictures that went with it.
+    pub decisions: u64,
 }
 
 impl Committer {
@@ -85,7 +87,7 @@ impl Committer {
     }
 
     /// Erases everything the state knows of an account: its row, what it shows and once showed, pictures that nobody else
-    /// shows with their faces, vectors and links, and its dead letters. Nothing remembers it afterwards, so an event still
+    /// shows with their faces, vectors and links, its dead letters, and its name in decisions. Nothing remembers it afterwards, so an event still
     /// on its way brings it back as new; take it out of the source first. Readers see it gone at once; the bytes are gone
     /// from disk after [`Committer::compact`].
     ///
@@ -114,10 +116,12 @@ impl Committer {
             writes.meta.counts.ownerships = writes.meta.counts.ownerships.saturating_sub(shown);
             forgotten.ownerships += 1;
         }
+        let mut gone = BTreeSet::new();
         for (photo, lost) in lost {
             let Some(mut row) = state.photo_row(&photo)? else { continue };
             row.owners = row.owners.saturating_sub(lost);
             if row.owners == 0 {
+                gone.insert(photo);
                 let (faces, links) = writes.erase_photo(photo, &row)?;
                 forgotten.photos += 1;
                 forgotten.faces += faces;
@@ -135,6 +139,7 @@ impl Committer {
                 forgotten.dead_letters += 1;
             }
         }
+        forgotten.decisions = decisions::erase(&mut writes, account, &gone)?;
         (forgotten.commit, forgotten.log) = self.write(writes)?;
         Ok(forgotten)
     }

@@ -9,6 +9,8 @@ use records::{CheckpointError, PackId};
 pub enum Remedy {
     /// Plan the batch again: the state moved on in between. Nothing was committed.
     PlanAgain,
+    /// Tell whoever asked, and go on. Nothing was committed.
+    Refuse,
     /// Stop and tell the operator. A commit that failed may or may not be on disk; the next start finds out.
     Stop,
 }
@@ -130,6 +132,12 @@ pub enum StoreError {
         /// The dimension of the batch.
         found: u32,
     },
+    /// A decision that cannot be taken.
+    #[error("{why}")]
+    Decision {
+        /// Why not, as a sentence.
+        why: String,
+    },
     /// The log was trimmed further than the reader has come.
     #[error(
         "the index is at log entry {asked}, but the log starts at {first}; rebuild the index from the store"
@@ -157,6 +165,7 @@ impl StoreError {
     pub fn remedy(&self) -> Remedy {
         match self {
             Self::StalePlan { .. } => Remedy::PlanAgain,
+            Self::Decision { .. } => Remedy::Refuse,
             _ => Remedy::Stop,
         }
     }

@@ -17,6 +17,7 @@ mod codec;
 mod commit;
 mod compact;
 mod config;
+mod decisions;
 mod engine;
 mod erase;
 mod error;

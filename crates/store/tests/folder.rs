@@ -274,6 +274,20 @@ fn forgetting_leaves_no_byte_after_compaction() {
         .collect();
     assert_eq!(committer.commit(*plan, &links).unwrap().links, 1);
 
+    let deed = records::Deed::Dismiss {
+        cluster_id: "c1".into(),
+        members: vec![account("other"), account(name)],
+        evidence: vec![records::EvidenceKey(1)],
+        reason: format!("the owner of {name} wrote to us"),
+    };
+    committer.decide("ada", at(3), deed).unwrap();
+    let photo = PhotoKey::of_bytes(own.as_bytes());
+    let allow = records::Deed::Allow {
+        subject: records::Allowed::Photo(photo),
+        until: None,
+        reason: "a meme".into(),
+    };
+    committer.decide("ada", at(3), allow).unwrap();
     let vector = |seed| -> Vec<u8> {
         embedding(seed).as_slice().iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect()
     };
@@ -289,6 +303,7 @@ fn forgetting_leaves_no_byte_after_compaction() {
         vector(42),
         key(own),
         key(once),
+        hex::encode(key(own)).into_bytes(),
     ];
     for secret in &secrets {
         assert!(!holding(folder.path(), secret).is_empty(), "the search finds nothing, so it proves nothing");
@@ -302,7 +317,7 @@ fn forgetting_leaves_no_byte_after_compaction() {
     assert!(forgotten.known);
     assert_eq!((forgotten.ownerships, forgotten.photos, forgotten.photos_kept), (3, 2, 1));
     assert_eq!((forgotten.faces, forgotten.links, forgotten.dead_letters), (3, 1, 1));
-    assert_eq!(forgotten.log.len(), 3);
+    assert_eq!((forgotten.log.len(), forgotten.decisions), (3, 2));
     assert!(store.reader().account(&account(name)).unwrap().is_none());
     audit(&store.reader());
     let report = committer.compact().unwrap();
@@ -319,4 +334,46 @@ fn forgetting_leaves_no_byte_after_compaction() {
     let counts = store.reader().counts();
     assert_eq!((counts.accounts, counts.photos, counts.faces, counts.links), (1, 2, 2, 1));
     assert!(!store.committer().unwrap().forget(&account(name)).unwrap().known);
+}
+
+#[test]
+fn decisions_are_kept_and_undone_but_never_changed() {
+    use records::{Decision, DecisionId, Deed, Standing};
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let mut committer = store.committer().unwrap();
+    let confirm = |cluster: &str| Deed::Confirm {
+        cluster_id: cluster.into(),
+        members: vec![account("a")],
+        reason: String::new(),
+    };
+    let undo = |id| Deed::Undo { decision: DecisionId(id), reason: String::new() };
+    let before = store.reader().commit();
+    let first = committer.decide("ada", at(1), confirm("x")).unwrap();
+    assert_eq!(first, Decision { id: DecisionId(1), author: "ada".into(), at: at(1), deed: confirm("x") });
+    assert_eq!(store.reader().commit(), before + 1);
+    committer.decide("ben", at(2), undo(1)).unwrap();
+    for (wrong, why) in [
+        (undo(1), "decision 1 was undone already, by decision 2"),
+        (undo(9), "there is no decision 9"),
+        (Deed::Erased, "an erasure is no decision that anybody takes"),
+    ] {
+        let error = committer.decide("ada", at(3), wrong).unwrap_err();
+        assert_eq!((error.remedy(), error.to_string().as_str()), (store::Remedy::Refuse, why));
+    }
+    assert_eq!(store.reader().commit(), before + 2, "what was refused left no commit");
+    committer.decide("ada", at(3), undo(2)).unwrap();
+    drop((committer, store));
+    let store = open(folder.path());
+    let log = store.reader().decisions().unwrap();
+    assert_eq!(
+        log.iter().map(|d| (d.id.0, d.author.as_str())).collect::<Vec<_>>(),
+        [(1, "ada"), (2, "ben"), (3, "ada")]
+    );
+    let standing = Standing::of(&log);
+    assert_eq!(standing.in_force().iter().map(|d| d.id.0).collect::<Vec<_>>(), [1]);
+    store.committer().unwrap().forget(&account("a")).unwrap();
+    let log = store.reader().decisions().unwrap();
+    assert_eq!((log.len(), &log[0].deed), (3, &Deed::Erased), "its place stays taken");
+    audit(&store.reader());
 }

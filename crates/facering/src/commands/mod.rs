@@ -2,6 +2,7 @@
 
 mod check;
 mod deadletters;
+mod decisions;
 mod demo;
 mod evaluate;
 mod forget;
@@ -35,6 +36,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Evaluate(arguments) => evaluate::execute(&common, &arguments),
         Command::Models { action } => models::execute(&common, &action),
         Command::Forget { account } => forget::execute(&common, &account),
+        Command::Decisions(arguments) => decisions::execute(&common, &arguments),
         Command::Deadletters { action } => deadletters::execute(&common, &action),
     }
 }

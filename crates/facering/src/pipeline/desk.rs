@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use index::FaceIndex;
-use records::{AccountId, Batch, EmbeddedEvent};
+use records::{AccountId, Batch, Decision, Deed, EmbeddedEvent};
 use store::{Committed, Committer, Forgotten, Planned, Store};
 
 use super::calibration::Floor;
@@ -94,6 +94,11 @@ impl Desk {
             .context("the erased faces cannot be removed from the index")?;
         self.committer.compact().context("the erased rows cannot be removed from the disk")?;
         Ok(forgotten)
+    }
+
+    /// Adds a decision to the log.
+    pub fn decide(&mut self, author: &str, deed: Deed) -> anyhow::Result<Decision> {
+        Ok(self.committer.decide(author, crate::clock::now(), deed)?)
     }
 
     /// Records that these dead letters were sent.

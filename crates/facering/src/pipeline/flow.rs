@@ -47,6 +47,8 @@ pub enum End {
 pub enum Order {
     /// Erase an account; the answer goes back.
     Forget(records::AccountId, tokio::sync::oneshot::Sender<anyhow::Result<store::Forgotten>>),
+    /// Take a decision of this author.
+    Decide(String, records::Deed, tokio::sync::oneshot::Sender<anyhow::Result<records::Decision>>),
     /// Remove dead letters that were sent again.
     DropLetters(Vec<u64>, tokio::sync::oneshot::Sender<anyhow::Result<u64>>),
 }
@@ -301,6 +303,10 @@ impl Writing<'_> {
                 let forgotten = tokio::task::block_in_place(|| self.desk.forget(&account));
                 // Whoever asked may have gone; the account is erased all the same.
                 drop(answer.send(forgotten));
+            }
+            Order::Decide(author, deed, answer) => {
+                let decided = tokio::task::block_in_place(|| self.desk.decide(&author, deed));
+                drop(answer.send(decided));
             }
             Order::DropLetters(sequences, answer) => {
                 let dropped = tokio::task::block_in_place(|| self.desk.drop_letters(&sequences));

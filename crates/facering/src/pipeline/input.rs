@@ -3,16 +3,23 @@
 //! The store gives its rows sorted by key, so positions are found by binary search and nothing is hashed twice.
 
 use anyhow::Context;
-use clusters::{AllowLists, Input, PackCalibration, PreviousCluster};
+use clusters::{Input, PackCalibration, PreviousCluster};
 use records::{AccountId, FaceKey, PhotoKey, Timestamp};
 use store::Reader;
+
+use super::decisions;
+use crate::clock;
 
 /// Reads accounts, photos, faces, ownerships and links. Deleted accounts and pictures without owners are left out.
 pub fn read(reader: &Reader, pack: PackCalibration, previous: Vec<PreviousCluster>) -> anyhow::Result<Input> {
     let as_of = reader.greatest_observed_at().unwrap_or(Timestamp::EPOCH);
     let mut input = Input::empty(as_of, pack);
     input.previous = previous;
-    input.allow = AllowLists::default();
+    decisions::apply(
+        &mut input,
+        &reader.decisions().context("the decisions cannot be read from the state")?,
+        clock::now(),
+    );
     read_accounts(reader, &mut input).context("the accounts cannot be read from the state")?;
     let photos = read_photos(reader, &mut input).context("the photos cannot be read from the state")?;
     read_ownerships(reader, &photos, &mut input).context("the owners cannot be read from the state")?;

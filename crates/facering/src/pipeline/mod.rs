@@ -1,6 +1,7 @@
 //! What `facering run` does: the stages wired together over one opened state.
 
 mod calibration;
+mod decisions;
 mod desk;
 mod flow;
 mod input;

@@ -12,11 +12,12 @@ use std::time::Instant;
 use anyhow::Context;
 use clusters::ClustersConfig;
 use records::tables::{RunInfo, TABLES_VERSION, Tables};
-use records::{PhotoKey, Timestamp};
+use records::{PhotoKey, Standing, Timestamp};
 use store::{Reader, Store};
 
 use super::progress::{Progress, Stage};
-use super::{calibration, input};
+use super::{calibration, decisions, input};
+use crate::clock;
 use crate::commands::write_html;
 use crate::config::{OutputConfig, Settings};
 
@@ -46,6 +47,8 @@ pub struct Snapshots {
 #[derive(Default)]
 struct Last {
     commit: u64,
+    /// When the next allowance ends, which changes a snapshot without a commit.
+    expiry: Option<Timestamp>,
     written: Option<Written>,
 }
 
@@ -71,8 +74,12 @@ impl Snapshots {
 
     /// Writes one if the state has moved on since the last.
     pub fn write_if_changed(&self) -> anyhow::Result<Option<Written>> {
-        let seen = self.last.lock().unwrap_or_else(PoisonError::into_inner).commit;
-        if self.store.reader().commit() == seen { Ok(None) } else { self.write() }
+        let (seen, expiry) = {
+            let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            (last.commit, last.expiry)
+        };
+        let expired = expiry.is_some_and(|expiry| expiry <= clock::now());
+        if self.store.reader().commit() == seen && !expired { Ok(None) } else { self.write() }
     }
 
     /// Writes one; `None` if the state holds nothing.
@@ -91,7 +98,9 @@ impl Snapshots {
         for (picture, held_back) in &found.suppressed {
             tracing::info!(?picture, ?held_back, "shown so widely that it links little");
         }
-        let (tables, run) = (found.tables, self.run_info(&reader, found.thresholds));
+        let log = reader.decisions()?;
+        let (mut tables, run) = (found.tables, self.run_info(&reader, found.thresholds));
+        decisions::tell_returns(&mut tables, &log);
         let pictures: BTreeSet<PhotoKey> =
             tables.evidence.iter().flat_map(|row| [row.picture_a, row.picture_b]).collect();
         let thumbnails = thumbnails(&reader, &pictures)?;
@@ -115,7 +124,8 @@ impl Snapshots {
             let snapshot = report::read_snapshot(&written.folder)?;
             write_html(&snapshot, None, &self.output.path.join("report.html"))?;
         }
-        *last = Last { commit: reader.commit(), written: Some(written.clone()) };
+        let expiry = Standing::of(&log).next_expiry(clock::now());
+        *last = Last { commit: reader.commit(), expiry, written: Some(written.clone()) };
         Ok(Some(written))
     }
 
@@ -125,7 +135,7 @@ impl Snapshots {
             tables_version: TABLES_VERSION.into(),
             facering_version: env!("CARGO_PKG_VERSION").into(),
             // The name is when it was written; everything in it is event time.
-            snapshot: now().compact(),
+            snapshot: clock::now().compact(),
             as_of: reader.greatest_observed_at().unwrap_or(Timestamp::EPOCH),
             pack: self.pack.clone(),
             accounts: counts.accounts,
@@ -137,11 +147,6 @@ impl Snapshots {
             thresholds,
         }
     }
-}
-
-fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(0)).unwrap_or(Timestamp::EPOCH)
 }
 
 fn members(tables: &Tables) -> usize {
