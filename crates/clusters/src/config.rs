@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::Calibration;
+use crate::score::SIGNALS;
 
 /// Section `clusters` of the configuration.
 #[derive(Deserialize, Serialize, Clone, PartialEq, Debug)]
@@ -35,6 +36,12 @@ pub struct ClustersConfig {
     pub seeds: u32,
     /// Maps the sum of the signals to a probability.
     pub calibration: Calibration,
+    /// Signals left out of every score, by name; `victims` takes away the search for likely owners.
+    pub without: Vec<String>,
+    /// New clusters from which on a signal is quarantined that suddenly decides more than half of them; 0: never.
+    pub quarantine_from: usize,
+    /// Signals that are never quarantined, because an analyst looked at what they found.
+    pub released: Vec<String>,
 }
 
 impl Default for ClustersConfig {
@@ -52,6 +59,9 @@ impl Default for ClustersConfig {
             split_below: 0.15,
             seeds: 5,
             calibration: Calibration::default(),
+            without: Vec::new(),
+            quarantine_from: 10,
+            released: Vec::new(),
         }
     }
 }
@@ -87,6 +97,10 @@ impl ClustersConfig {
             "a finite number above 0",
         );
         unless(self.calibration.offset.is_finite(), "calibration.offset", "a finite number");
+        let known = |names: &[String]| names.iter().all(|n| SIGNALS.contains(&n.as_str()));
+        let signals = format!("names of signals: {}", SIGNALS.join(", "));
+        unless(known(&self.without), "without", &signals);
+        unless(known(&self.released), "released", &signals);
         problems
     }
 }

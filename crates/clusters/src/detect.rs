@@ -1,24 +1,26 @@
 //! The whole way from links to tables.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
-use records::tables::{AccountRow, ClusterRow, EvidenceRow, LinkKind, MemberRow, Role, Tables};
+use records::tables::Tables;
 use records::{AccountId, PhotoKey};
 
 use crate::account_graph::{Parts, Suppressed};
 use crate::communities::{Options, communities};
+use crate::decisions::Decisions;
 use crate::entities::entities;
 use crate::evidence::{NONE, evidence};
-use crate::incidence::{Incidence, NOBODY};
+use crate::incidence::Incidence;
 use crate::input::Input;
 use crate::judge::{Court, Found};
-use crate::lineage::lineage;
 use crate::profile::Profiles;
+use crate::quarantine::{Quarantined, quarantine};
 use crate::score::{Scoring, generated_shares};
 use crate::times::Births;
 use crate::typed::{tau, typed_links};
-use crate::victims::{Ownership, victims};
+use crate::tables::{attach, tables};
+use crate::victims::victims;
 use crate::{ClustersConfig, ClustersError};
 
 /// What came of it.
@@ -32,6 +34,8 @@ pub struct Detection {
     pub suppressed: Vec<(PhotoKey, Suppressed)>,
     /// Clusters left out because an analyst dismissed them and nothing new came.
     pub dismissed: usize,
+    /// Signals that flooded, whose new clusters are held back.
+    pub quarantined: Vec<Quarantined>,
     /// Communities that were judged.
     pub communities: usize,
 }
@@ -52,7 +56,14 @@ pub fn detect(input: Input, config: &ClustersConfig) -> Result<Detection, Cluste
     let generated = generated_shares(&input);
     tracing::debug!(tau, links = links.len(), "typed links grouped into photos and people");
 
-    let owners = victims(&input, &inc, &births, &profiles);
+    let decisions = Decisions::new(&input);
+    let mut owners = if config.without.iter().any(|w| w == "victims") {
+        vec![None; input.accounts.len()]
+    } else {
+        victims(&input, &inc, &births, &profiles)
+    };
+    // Whom an analyst confirmed as a bot is nobody's victim.
+    owners.iter_mut().zip(&decisions.confirmed).filter(|(_, sure)| **sure).for_each(|(o, _)| *o = None);
     let allowed: BTreeSet<&AccountId> = input.allow.accounts.iter().collect();
     let aside: Vec<bool> = input
         .accounts
@@ -62,9 +73,10 @@ pub fn detect(input: Input, config: &ClustersConfig) -> Result<Detection, Cluste
         .collect();
 
     let parts = Parts { inc: &inc, births: &births, config, aside: &aside };
-    let built = parts.build(input.accounts.len());
+    let mut built = parts.build(input.accounts.len());
+    decisions.shape(&mut built.graph);
     let options = Options { split_below: config.split_below, seeds: config.seeds };
-    let groups = communities(&built.graph, options);
+    let groups = decisions.regroup(&built.graph, communities(&built.graph, options));
     tracing::debug!(links = built.graph.edge_count(), communities = groups.len(), "account graph");
 
     let scoring = Scoring {
@@ -75,9 +87,12 @@ pub fn detect(input: Input, config: &ClustersConfig) -> Result<Detection, Cluste
         calibration: &config.calibration,
         mass_owners: config.mass_owners,
         generated: &generated,
+        confirmed: &decisions.confirmed,
+        without: &config.without,
     };
     let court = Court { scoring, graph: &built.graph, owners: &owners, config };
-    let found: Vec<Found> = groups.par_iter().flat_map_iter(|g| court.judge(g)).collect();
+    let mut found: Vec<Found> = groups.par_iter().flat_map_iter(|g| court.judge(g)).collect();
+    let quarantined = quarantine(&mut found, &input, config);
 
     let mut cluster_of = vec![NONE; input.accounts.len()];
     for (at, cluster) in found.iter().enumerate() {
@@ -95,162 +110,11 @@ pub fn detect(input: Input, config: &ClustersConfig) -> Result<Detection, Cluste
         .collect();
     suppressed.sort_by_key(|(key, s)| (std::cmp::Reverse(s.owners), s.person, *key));
     let (tables, dismissed) = tables(&input, &inc, &entities.photo, &found, (&owners, &hurt), rows);
-    let thresholds = thresholds(config, &input, tau);
-    Ok(Detection { tables, thresholds, suppressed, dismissed, communities: groups.len() })
-}
-
-/// Gives each likely owner to the cluster that shows most of its photos; `(account, cluster)`.
-fn attach(inc: &Incidence, owners: &[Option<Ownership>], cluster_of: &mut [u32]) -> Vec<(u32, u32)> {
-    let mut hurt = Vec::new();
-    for account in (0..owners.len() as u32).filter(|a| owners[*a as usize].is_some()) {
-        let mut stolen: BTreeMap<u32, usize> = BTreeMap::new();
-        for hold in inc.photos.of_account(account) {
-            let mut there: Vec<u32> = inc
-                .photos
-                .owners(hold.entity)
-                .iter()
-                .map(|h| h.account)
-                .filter(|a| owners[*a as usize].is_none())
-                .map(|a| cluster_of[a as usize])
-                .filter(|c| *c != NONE)
-                .collect();
-            there.sort_unstable();
-            there.dedup();
-            there.into_iter().for_each(|c| *stolen.entry(c).or_default() += 1);
-        }
-        if let Some((cluster, _)) = stolen.into_iter().max_by(|x, y| x.1.cmp(&y.1).then(y.0.cmp(&x.0))) {
-            hurt.push((account, cluster));
-        }
+    let mut thresholds = thresholds(config, &input, tau);
+    for flood in &quarantined {
+        thresholds.insert(format!("quarantined.{}", flood.signal), flood.held_back as f64);
     }
-    hurt.iter().for_each(|(account, cluster)| cluster_of[*account as usize] = *cluster);
-    hurt
-}
-
-/// Makes the rows.
-fn tables(
-    input: &Input,
-    inc: &Incidence,
-    photo_entity: &[u32],
-    found: &[Found],
-    (owners, hurt): (&[Option<Ownership>], &[(u32, u32)]),
-    evidence: Vec<(u32, EvidenceRow)>,
-) -> (Tables, usize) {
-    let id = |account: u32| &input.accounts[account as usize].id;
-    let mut rows: Vec<Vec<EvidenceRow>> = vec![Vec::new(); found.len()];
-    for (cluster, row) in evidence {
-        rows[cluster as usize].push(row);
-    }
-    let dismissed = |at: usize| {
-        input.dismissed.iter().any(|d| {
-            let known: BTreeSet<&AccountId> = d.members.iter().collect();
-            rows[at].len() as u64 <= d.evidence
-                && found[at].members.iter().all(|m| known.contains(id(m.account)))
-        })
-    };
-    let kept: Vec<usize> = (0..found.len()).filter(|at| !dismissed(*at)).collect();
-    let members: Vec<Vec<AccountId>> =
-        kept.iter().map(|at| found[*at].members.iter().map(|m| id(m.account).clone()).collect()).collect();
-    let descents = lineage(&members, &input.previous);
-
-    let mut tables = Tables { clusters: vec![], members: vec![], evidence: vec![], accounts: vec![] };
-    let mut named: BTreeSet<u32> = BTreeSet::new();
-    let mut hurt_by: HashMap<u32, Vec<u32>> = HashMap::new();
-    hurt.iter().for_each(|(account, cluster)| hurt_by.entry(*cluster).or_default().push(*account));
-    for (at, descent) in kept.iter().zip(descents) {
-        let cluster = &found[*at];
-        let evidence = std::mem::take(&mut rows[*at]);
-        let count = Count::of(input, inc, photo_entity, &evidence);
-        let times = || evidence.iter().flat_map(|r| [r.observed_a, r.observed_b]);
-        let seen = cluster.members.iter().map(|m| &input.accounts[m.account as usize]);
-        tables.clusters.push(ClusterRow {
-            cluster_id: descent.cluster_id.clone(),
-            score: cluster.score.probability(),
-            accounts: cluster.members.len() as i32,
-            photos: count.pictures,
-            identities: count.people,
-            first_seen: times()
-                .min()
-                .or_else(|| seen.clone().map(|a| a.first_seen).min())
-                .unwrap_or(input.as_of),
-            last_seen: times().max().or_else(|| seen.map(|a| a.last_seen).max()).unwrap_or(input.as_of),
-            kinds: count.kinds,
-            reasons: cluster.score.reasons.clone(),
-            weakest_link: cluster.weakest.clone(),
-            change: descent.change,
-            parents: descent.parents,
-        });
-        for member in &cluster.members {
-            named.insert(member.account);
-            tables.members.push(MemberRow {
-                cluster_id: descent.cluster_id.clone(),
-                account_id: id(member.account).clone(),
-                score: member.score,
-                role: Role::Member,
-                reasons: member.reasons.clone(),
-            });
-        }
-        for account in hurt_by.get(&(*at as u32)).into_iter().flatten() {
-            let Some(owner) = &owners[*account as usize] else { continue };
-            named.insert(*account);
-            tables.members.push(MemberRow {
-                cluster_id: descent.cluster_id.clone(),
-                account_id: id(*account).clone(),
-                score: owner.score(),
-                role: Role::Victim,
-                reasons: owner.reasons.clone(),
-            });
-        }
-        let name = |mut row: EvidenceRow| {
-            row.cluster_id.clone_from(&descent.cluster_id);
-            row
-        };
-        tables.evidence.extend(evidence.into_iter().map(name));
-    }
-    tables.clusters.sort_by(|x, y| y.score.total_cmp(&x.score).then_with(|| x.cluster_id.cmp(&y.cluster_id)));
-    tables
-        .members
-        .sort_by(|x, y| (&x.cluster_id, x.role, &x.account_id).cmp(&(&y.cluster_id, y.role, &y.account_id)));
-    tables.evidence.sort_by(|x, y| x.cluster_id.cmp(&y.cluster_id));
-    tables.accounts = named.into_iter().map(|account| account_row(input, account)).collect();
-    (tables, found.len() - kept.len())
-}
-
-fn account_row(input: &Input, account: u32) -> AccountRow {
-    let row = &input.accounts[account as usize];
-    let from = input.ownerships.partition_point(|o| o.account < account);
-    let photos = input.ownerships[from..].iter().take_while(|o| o.account == account).count();
-    AccountRow {
-        account_id: row.id.clone(),
-        facts: row.facts.clone(),
-        first_seen: row.first_seen,
-        last_seen: row.last_seen,
-        photos: photos as i32,
-    }
-}
-
-/// What a cluster's evidence shows.
-struct Count {
-    pictures: i32,
-    people: i32,
-    kinds: Vec<LinkKind>,
-}
-
-impl Count {
-    fn of(input: &Input, inc: &Incidence, photo_entity: &[u32], evidence: &[EvidenceRow]) -> Self {
-        let pictures: BTreeSet<PhotoKey> = evidence.iter().flat_map(|r| [r.picture_a, r.picture_b]).collect();
-        let people: BTreeSet<u32> = pictures
-            .iter()
-            .filter_map(|key| input.photos.binary_search_by_key(key, |p| p.key).ok())
-            .map(|photo| inc.person_of[photo_entity[photo] as usize])
-            .filter(|person| *person != NOBODY)
-            .collect();
-        let kinds: BTreeSet<LinkKind> = evidence.iter().map(|r| r.kind).collect();
-        Self {
-            pictures: pictures.len() as i32,
-            people: people.len() as i32,
-            kinds: kinds.into_iter().collect(),
-        }
-    }
+    Ok(Detection { tables, thresholds, suppressed, dismissed, quarantined, communities: groups.len() })
 }
 
 fn thresholds(config: &ClustersConfig, input: &Input, tau: f32) -> BTreeMap<String, f64> {

@@ -102,6 +102,31 @@ pub struct Dismissed {
     pub members: Vec<AccountId>,
     /// Rows it had in `evidence.parquet` then.
     pub evidence: u64,
+    /// `as_of` of the snapshot in which it was dismissed: what was observed later is new.
+    pub as_of: Timestamp,
+}
+
+/// A cluster that an analyst confirmed: its members are bots of one network.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Confirmed {
+    /// Its accounts of role `member` when it was confirmed.
+    pub members: Vec<AccountId>,
+}
+
+/// Clusters that an analyst put together.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Merged {
+    /// All accounts of role `member` of these clusters when they were merged.
+    pub members: Vec<AccountId>,
+}
+
+/// A cluster that an analyst took apart: nobody of the one side is ever in a cluster with somebody of the other.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Split {
+    /// Accounts of one side.
+    pub one: Vec<AccountId>,
+    /// Accounts of the other side.
+    pub other: Vec<AccountId>,
 }
 
 /// Everything the detector reads. Order does not matter; entries must not contradict each other.
@@ -127,6 +152,12 @@ pub struct Input {
     pub previous: Vec<PreviousCluster>,
     /// What analysts dismissed.
     pub dismissed: Vec<Dismissed>,
+    /// What analysts confirmed. An allowed account is not taken as confirmed.
+    pub confirmed: Vec<Confirmed>,
+    /// What analysts put together.
+    pub merged: Vec<Merged>,
+    /// What analysts took apart; stronger than `merged`.
+    pub split: Vec<Split>,
 }
 
 impl Input {
@@ -143,6 +174,9 @@ impl Input {
             allow: AllowLists::default(),
             previous: Vec::new(),
             dismissed: Vec::new(),
+            confirmed: Vec::new(),
+            merged: Vec::new(),
+            split: Vec::new(),
         }
     }
 

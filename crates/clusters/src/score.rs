@@ -23,6 +23,28 @@ const EYES_IN_PLACE: f32 = 0.02;
 /// A day in microseconds: bursts shorter than that are taken as a day long.
 const DAY: i64 = 86_400_000_000;
 
+/// Signals of clusters that may be left out or quarantined.
+pub(crate) const SIGNALS: [&str; 18] = [
+    "shared_photos",
+    "reuse",
+    "people",
+    "famous",
+    "group_photos",
+    "own_life",
+    "popular",
+    "size",
+    "creation",
+    "profiles",
+    "names",
+    "generated",
+    "mass_reuse",
+    "confirmed",
+    "single_photo",
+    "same_person_only",
+    "appearance",
+    "victims",
+];
+
 /// A sum of signals.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Score {
@@ -74,6 +96,10 @@ pub(crate) struct Scoring<'a> {
     pub(crate) mass_owners: usize,
     /// Account -> share of its pictures with the eyes where generated portraits have them, if any are known.
     pub(crate) generated: &'a [Option<f32>],
+    /// Account -> whether an analyst confirmed it as a bot.
+    pub(crate) confirmed: &'a [bool],
+    /// Signals that count for nothing.
+    pub(crate) without: &'a [String],
 }
 
 /// Straight lines between points `(x, y)` by rising x, flat beyond.
@@ -196,8 +222,14 @@ impl Scoring<'_> {
         let cal = self.calibration;
         let n = group.len();
         let mut score = Score::new(cal);
-        let (creation, creation_detail) = self.creation(group, burst);
-        let (profile, profile_detail) = self.profile(group);
+        let (mut creation, creation_detail) = self.creation(group, burst);
+        let (mut profile, profile_detail) = self.profile(group);
+        // A signal that is left out opens no door for others either.
+        for (signal, value) in [("creation", &mut creation), ("profiles", &mut profile)] {
+            if self.left_out(signal) {
+                *value = 0.0;
+            }
+        }
 
         // Accounts that share at least two photos: what a pool of stolen photos makes, and a meme does not.
         let several =
@@ -290,6 +322,9 @@ impl Scoring<'_> {
         let (names, detail) = self.names(group);
         score.add(cal, "names", names, detail);
         self.generated_and_mass(group, creation, &mut score);
+        let sure = group.accounts.iter().filter(|a| self.confirmed[**a as usize]).count();
+        let value = between(&[(0.0, 0.0), (0.5, 6.0), (1.0, 8.0)], sure as f64 / n.max(1) as f64);
+        score.add(cal, "confirmed", value, format!("an analyst confirmed {sure} of {n}"));
 
         if pooled < 1.0 {
             // No account shares two photos: copies of one picture, or one person on many. Neither accuses by itself.
@@ -306,7 +341,12 @@ impl Scoring<'_> {
                 score.add(cal, "single_photo", -3.0, "no account shares more than one photo".to_owned());
             }
         }
+        score.reasons.retain(|r| !self.left_out(&r.signal));
         score
+    }
+
+    fn left_out(&self, signal: &str) -> bool {
+        self.without.iter().any(|w| w == signal)
     }
 
     fn generated_and_mass(&self, group: &Group, creation: f64, score: &mut Score) {
@@ -381,9 +421,14 @@ impl Scoring<'_> {
             score.add(cal, "own_profile", value, detail);
         }
         self.own_time(account, group, burst, &mut score);
+        if self.confirmed[account as usize] {
+            score.add(cal, "confirmed", 6.0, "an analyst confirmed it".to_owned());
+        }
         if self.input.accounts[account as usize].facts.verified == Some(true) {
             score.add(cal, "verified", -6.0, "the platform vouches for the account".to_owned());
         }
+        // An account's own signals are called after those of clusters.
+        score.reasons.retain(|r| !self.left_out(r.signal.trim_start_matches("own_")) && !self.left_out(&r.signal));
         score.reasons
     }
 

@@ -170,6 +170,13 @@ pub struct SimulateArgs {
     /// Share of accounts that belong to rings, 0 to 0.9
     #[arg(long)]
     pub bots: Option<f64>,
+    /// Any option of the population: sizes (smallest_ring=4), habits (bots_in_disguise=0.5), mixes (rings.slow=0.3,
+    /// honest.fan=0). docs/detection.md lists them
+    #[arg(long = "with", value_name = "KEY=VALUE")]
+    pub with: Vec<String>,
+    /// Leave out the profile columns, as sources that know only photos do
+    #[arg(long)]
+    pub no_profiles: bool,
 }
 
 #[derive(Args, Debug)]

@@ -1,6 +1,9 @@
 //! What holds for every result.
 
-use clusters::{ClustersConfig, Dismissed, Input, detect, latest, previous, read_snapshot, write_snapshot};
+use clusters::{
+    ClustersConfig, Confirmed, Dismissed, Input, Merged, Split, detect, latest, previous, read_snapshot,
+    write_snapshot,
+};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -120,13 +123,14 @@ fn allow_lists_and_dismissals_are_kept() {
     assert!(detect(input, &config).unwrap().tables.clusters.is_empty(), "every face is allowed");
 
     let mut input = world(3);
-    input.dismissed = vec![Dismissed { members: members.clone(), evidence: rows }];
+    let as_of = input.as_of;
+    input.dismissed = vec![Dismissed { members: members.clone(), evidence: rows, as_of }];
     let quiet = detect(input, &config).unwrap();
     assert_eq!((quiet.dismissed, quiet.tables.clusters.len()), (1, found.tables.clusters.len() - 1));
 
     for dismissed in [
-        Dismissed { members: members[1..].to_vec(), evidence: rows },
-        Dismissed { members: members.clone(), evidence: rows - 1 },
+        Dismissed { members: members[1..].to_vec(), evidence: rows, as_of },
+        Dismissed { members: members.clone(), evidence: rows - 1, as_of },
     ] {
         let mut input = world(3);
         input.dismissed = vec![dismissed];
@@ -136,7 +140,48 @@ fn allow_lists_and_dismissals_are_kept() {
             found.tables.clusters.len(),
             "a new member or link brings it back"
         );
+        let says: Vec<_> =
+            back.tables.clusters.iter().flat_map(|c| &c.reasons).filter(|r| r.signal == "was_dismissed").collect();
+        assert_eq!(says.len(), 1, "and says what is new");
+        assert!(says[0].detail.contains(members[0].as_str()) || says[0].detail.contains("links where there were"));
     }
+}
+
+#[test]
+fn confirmed_merged_and_split_clusters_follow_the_analyst() {
+    let config = ClustersConfig::default();
+    let found = detect(world(6), &config).unwrap();
+    let members = |at: usize| -> Vec<records::AccountId> {
+        let cluster = &found.tables.clusters[at].cluster_id;
+        let rows = found.tables.members.iter();
+        rows.filter(|m| &m.cluster_id == cluster && m.role == Role::Member).map(|m| m.account_id.clone()).collect()
+    };
+    let (one, other) = (members(0), members(1));
+    let homes = |found: &clusters::Detection, ids: &[records::AccountId]| -> std::collections::BTreeSet<String> {
+        let rows = found.tables.members.iter().filter(|m| m.role == Role::Member);
+        rows.filter(|m| ids.contains(&m.account_id)).map(|m| m.cluster_id.clone()).collect()
+    };
+    let both = [one.clone(), other.clone()].concat();
+    assert_eq!(homes(&found, &both).len(), 2);
+
+    let mut input = world(6);
+    input.merged = vec![Merged { members: both.clone() }];
+    assert_eq!(homes(&detect(input, &config).unwrap(), &both).len(), 1, "put together");
+
+    let mut input = world(6);
+    input.split = vec![Split { one: one[..2].to_vec(), other: one[2..4].to_vec() }];
+    let apart = detect(input, &config).unwrap();
+    assert!(homes(&apart, &one[..2]).is_disjoint(&homes(&apart, &one[2..4])), "taken apart");
+
+    // A score that nothing reaches by itself.
+    let strict = ClustersConfig { min_score: 1.0 - 1e-7, ..config };
+    assert!(detect(world(6), &strict).unwrap().tables.clusters.is_empty());
+    let mut input = world(6);
+    input.confirmed = vec![Confirmed { members: one.clone() }];
+    let sure = detect(input, &ClustersConfig { min_score: 0.9999, ..ClustersConfig::default() }).unwrap();
+    assert_eq!(homes(&sure, &one).len(), 1);
+    let row = sure.tables.clusters.iter().find(|c| homes(&sure, &one).contains(&c.cluster_id)).unwrap();
+    assert!(row.reasons.iter().any(|r| r.signal == "confirmed" && r.log_odds > 5.0));
 }
 
 #[test]

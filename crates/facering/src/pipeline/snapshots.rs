@@ -98,6 +98,14 @@ impl Snapshots {
         for (picture, held_back) in &found.suppressed {
             tracing::info!(?picture, ?held_back, "shown so widely that it links little");
         }
+        for flood in &found.quarantined {
+            tracing::warn!(
+                signal = flood.signal,
+                held_back = flood.held_back,
+                new = flood.new,
+                "a signal suddenly decides most new clusters; they are held back until it is named in clusters.released"
+            );
+        }
         let log = reader.decisions()?;
         let (mut tables, run) = (found.tables, self.run_info(&reader, found.thresholds));
         decisions::tell_returns(&mut tables, &log);

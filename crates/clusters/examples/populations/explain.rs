@@ -1,0 +1,99 @@
+//! Why a ring was missed or an honest account accused: the group with its reasons.
+
+use std::collections::{BTreeMap, HashMap};
+
+use clusters::{ClustersConfig, detect};
+use records::tables::{Reason, Role, Tables};
+
+use crate::Error;
+use crate::world::World;
+
+fn reasons(reasons: &[Reason]) -> String {
+    let all: Vec<String> = reasons.iter().map(|r| format!("{} {:+.1}", r.signal, r.log_odds)).collect();
+    all.join(", ")
+}
+
+pub fn explain(world: &World, config: &ClustersConfig, tables: &Tables) -> Result<(), Error> {
+    let truth = |id: &str| world.truth.0.get(id);
+    let kind = |id: &str| truth(id).and_then(|t| t.kind.clone()).unwrap_or_default();
+    // Who was accused, and in which company.
+    let mut clusters: BTreeMap<&str, Vec<(&str, f64)>> = BTreeMap::new();
+    for row in tables.members.iter().filter(|m| m.role == Role::Member) {
+        clusters.entry(&row.cluster_id).or_default().push((row.account_id.as_str(), row.score));
+    }
+    for (cluster, members) in &clusters {
+        let honest: Vec<_> = members.iter().filter(|(id, _)| truth(id).is_none_or(|t| t.ring_id.is_none())).collect();
+        let mut rings: BTreeMap<String, usize> = BTreeMap::new();
+        for (id, _) in members {
+            if let Some(ring) = truth(id).and_then(|t| t.ring_id.clone()) {
+                *rings.entry(format!("{ring} {}", kind(id))).or_default() += 1;
+            }
+        }
+        if honest.is_empty() && rings.len() < 2 {
+            continue;
+        }
+        let row = tables.clusters.iter().find(|c| c.cluster_id == *cluster);
+        println!(
+            "MIXED {cluster} of {}: rings {rings:?}, score {:.3}: {}",
+            members.len(),
+            row.map_or(0.0, |r| r.score),
+            row.map_or(String::new(), |r| reasons(&r.reasons))
+        );
+        for (id, score) in honest.into_iter().take(8) {
+            let own = tables.members.iter().find(|m| m.account_id.as_str() == *id);
+            println!("   {} {score:.2}: {}", kind(id), own.map_or(String::new(), |m| reasons(&m.reasons)));
+        }
+    }
+    // All groups that were judged, whatever their score.
+    let lenient = ClustersConfig { min_score: 0.0, min_member_score: 0.0, min_accounts: 2, ..config.clone() };
+    let all = detect(world.input.clone(), &lenient)?.tables;
+    let home: HashMap<&str, &str> = all
+        .members
+        .iter()
+        .filter(|m| m.role == Role::Member)
+        .map(|m| (m.account_id.as_str(), m.cluster_id.as_str()))
+        .collect();
+    let victims: HashMap<&str, f64> = all
+        .members
+        .iter()
+        .filter(|m| m.role == Role::Victim)
+        .map(|m| (m.account_id.as_str(), m.score))
+        .collect();
+    let mut sizes: HashMap<&str, usize> = HashMap::new();
+    home.values().for_each(|c| *sizes.entry(c).or_default() += 1);
+    let accused: HashMap<&str, &str> =
+        clusters.iter().flat_map(|(c, m)| m.iter().map(move |(id, _)| (*id, *c))).collect();
+    let mut rings: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (id, facts) in &world.truth.0 {
+        if let Some(ring) = &facts.ring_id {
+            rings.entry(ring).or_default().push(id);
+        }
+    }
+    for (ring, bots) in rings {
+        let mut found: BTreeMap<&str, usize> = BTreeMap::new();
+        bots.iter().filter_map(|b| accused.get(b)).for_each(|c| *found.entry(c).or_default() += 1);
+        let best = found.values().max().copied().unwrap_or(0);
+        if best * 10 >= bots.len() * 9 {
+            continue;
+        }
+        let word = if best * 2 >= bots.len() { "PARTLY" } else { "MISSED" };
+        println!("{word} {ring} {} of {}: accused {found:?}", kind(bots[0]), bots.len());
+        let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
+        bots.iter().filter_map(|b| home.get(b)).for_each(|c| *groups.entry(c).or_default() += 1);
+        let mut groups: Vec<(&str, usize)> = groups.into_iter().collect();
+        groups.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+        let alone = bots.iter().filter(|b| !home.contains_key(*b)).count();
+        let called_victim = bots.iter().filter(|b| victims.contains_key(*b)).count();
+        println!("   in {} groups, {alone} in none, {called_victim} called victims", groups.len());
+        for (cluster, n) in groups.into_iter().take(3) {
+            let row = all.clusters.iter().find(|c| c.cluster_id == cluster);
+            println!(
+                "   {n} in a group of {} scored {:.3}: {}",
+                sizes[cluster],
+                row.map_or(0.0, |r| r.score),
+                row.map_or(String::new(), |r| reasons(&r.reasons))
+            );
+        }
+    }
+    Ok(())
+}
