@@ -23,6 +23,10 @@ const MOST_PAIRS: u64 = 20_000_000;
 const REACH: usize = 8;
 /// Weight of one person on two photos, against one photo on two accounts.
 const PERSON_WEIGHT: f64 = 0.06;
+/// The same where the accounts were created together.
+const BURST_PERSON_WEIGHT: f64 = 0.5;
+/// Owners from which on a photo that no burst explains weighs less and less.
+const COMMON: f64 = 10.0;
 /// Generic photos of one account that are combined in pairs at most.
 const MOST_GENERIC: usize = 12;
 
@@ -75,8 +79,31 @@ impl Parts<'_> {
         })
     }
 
+    /// The owners of a burst. Where it holds most of them, the others are its own (older accounts that were bought); where
+    /// it does not, they are bystanders of something popular.
+    fn made_together(&self, owners: &[u32], burst: Burst) -> Vec<u32> {
+        if burst.inside * 10 >= owners.len() * 7 {
+            return owners.to_vec();
+        }
+        let inside = |a: &u32| (burst.from..=burst.to).contains(&self.births.at(*a));
+        owners.iter().copied().filter(inside).collect()
+    }
+
+    /// The creation burst among those who show one person: what a ring that owns many photos of somebody looks like, and
+    /// a celebrity's fans do not.
+    fn person_burst(&self, owners: &[u32]) -> Option<Burst> {
+        if owners.len() >= self.config.mass_owners {
+            return self.mass_burst(owners);
+        }
+        if owners.len() < 4 {
+            return None;
+        }
+        let fewest = (owners.len() * 2).div_ceil(3).max(4);
+        self.births.burst(owners, fewest).filter(|b| b.evidence > 8.0 && b.mass <= 0.05)
+    }
+
     fn closeness(&self, a: u32, b: u32) -> f64 {
-        0.5 + 0.5 * (-self.births.apart(a, b) / 0.05).exp()
+        0.35 + 0.65 * (-self.births.apart(a, b) / 0.04).exp()
     }
 
     fn owners(&self, table: &Table, entity: u32) -> Vec<u32> {
@@ -117,15 +144,15 @@ impl Parts<'_> {
         }
         let worth = 0.97 * self.inc.worth(entity);
         if let Some(burst) = self.mass_burst(&owners) {
-            let inside = |a: &u32| (burst.from..=burst.to).contains(&self.births.at(*a));
-            let made: Vec<u32> = owners.iter().copied().filter(inside).collect();
+            let made = self.made_together(&owners, burst);
             let background = owners.len() - made.len();
             return Links::Pairs(self.link(&made, worth * self.inc.rarity(background + 2), cap));
         }
         if owners.len() > self.config.generic_owners {
             return Links::Generic(owners.len() as u32);
         }
-        Links::Pairs(self.link(&owners, worth * self.inc.rarity(owners.len()), cap))
+        let common = (COMMON / owners.len() as f64).min(1.0);
+        Links::Pairs(self.link(&owners, worth * common * self.inc.rarity(owners.len()), cap))
     }
 
     fn person_links(&self, person: u32, cap: usize) -> Links {
@@ -136,17 +163,14 @@ impl Parts<'_> {
         if owners.len() < 2 {
             return Links::Nothing;
         }
+        if let Some(burst) = self.person_burst(&owners) {
+            let made = self.made_together(&owners, burst);
+            return Links::Pairs(self.link(&made, BURST_PERSON_WEIGHT, cap));
+        }
         if owners.len() <= cap {
             return Links::Pairs(self.link(&owners, PERSON_WEIGHT * self.inc.rarity(owners.len()), cap));
         }
-        match self.mass_burst(&owners) {
-            Some(burst) => {
-                let inside = |a: &u32| (burst.from..=burst.to).contains(&self.births.at(*a));
-                let made: Vec<u32> = owners.into_iter().filter(inside).collect();
-                Links::Pairs(self.link(&made, PERSON_WEIGHT, cap))
-            }
-            None => Links::Generic(owners.len() as u32),
-        }
+        Links::Generic(owners.len() as u32)
     }
 
     /// Links accounts that share two generic photos, where that happens at least four times as often as by chance.

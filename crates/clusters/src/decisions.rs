@@ -83,6 +83,16 @@ impl Decisions {
         }
     }
 
+    /// Whether a split keeps some accounts from being in one cluster with others.
+    pub(crate) fn forbids(&self, some: impl Iterator<Item = u32> + Clone, others: &[u32]) -> bool {
+        self.apart.iter().any(|(x, y)| {
+            let meets = |a: &BTreeSet<u32>, b: &BTreeSet<u32>| {
+                some.clone().any(|s| a.contains(&s)) && others.iter().any(|o| b.contains(o))
+            };
+            meets(x, y) || meets(y, x)
+        })
+    }
+
     /// Joins communities that were put together and divides those that a split runs through. Sorted as before.
     pub(crate) fn regroup(&self, graph: &AccountGraph, mut groups: Vec<Vec<u32>>) -> Vec<Vec<u32>> {
         for set in &self.together {

@@ -17,10 +17,10 @@ use crate::judge::{Court, Found};
 use crate::profile::Profiles;
 use crate::quarantine::{Quarantined, quarantine};
 use crate::score::{Scoring, generated_shares};
+use crate::tables::{attach, tables};
 use crate::times::Births;
 use crate::typed::{tau, typed_links};
-use crate::tables::{attach, tables};
-use crate::victims::victims;
+use crate::victims::{Ownership, ownerships};
 use crate::{ClustersConfig, ClustersError};
 
 /// What came of it.
@@ -57,13 +57,17 @@ pub fn detect(input: Input, config: &ClustersConfig) -> Result<Detection, Cluste
     tracing::debug!(tau, links = links.len(), "typed links grouped into photos and people");
 
     let decisions = Decisions::new(&input);
-    let mut owners = if config.without.iter().any(|w| w == "victims") {
+    let ownerships = if config.without.iter().any(|w| w == "victims") {
         vec![None; input.accounts.len()]
     } else {
-        victims(&input, &inc, &births, &profiles)
+        ownerships(&input, &inc, &births, &profiles)
     };
     // Whom an analyst confirmed as a bot is nobody's victim.
-    owners.iter_mut().zip(&decisions.confirmed).filter(|(_, sure)| **sure).for_each(|(o, _)| *o = None);
+    let owners: Vec<Option<Ownership>> = ownerships
+        .iter()
+        .zip(&decisions.confirmed)
+        .map(|(o, sure)| o.clone().filter(|o| !*sure && o.log_odds() > 0.0))
+        .collect();
     let allowed: BTreeSet<&AccountId> = input.allow.accounts.iter().collect();
     let aside: Vec<bool> = input
         .accounts
@@ -87,11 +91,15 @@ pub fn detect(input: Input, config: &ClustersConfig) -> Result<Detection, Cluste
         calibration: &config.calibration,
         mass_owners: config.mass_owners,
         generated: &generated,
+        ownerships: &ownerships,
         confirmed: &decisions.confirmed,
         without: &config.without,
     };
-    let court = Court { scoring, graph: &built.graph, owners: &owners, config };
+    let court =
+        Court { scoring, graph: &built.graph, owners: &owners, aside: &aside, decisions: &decisions, config };
     let mut found: Vec<Found> = groups.par_iter().flat_map_iter(|g| court.judge(g)).collect();
+    court.reunite(&mut found);
+    court.recruit(&mut found);
     let quarantined = quarantine(&mut found, &input, config);
 
     let mut cluster_of = vec![NONE; input.accounts.len()];

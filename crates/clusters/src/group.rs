@@ -27,12 +27,19 @@ pub(crate) struct Part {
     pub(crate) shared: f64,
     /// The same, as a plain number.
     pub(crate) shared_photos: usize,
-    /// How many of these show several people.
-    pub(crate) group_photos: usize,
+    /// How many of these show several people, as far as that explains who shows them.
+    pub(crate) group_photos: f64,
     /// Photos with a face that may make links.
     pub(crate) photos: usize,
     /// Share of its portraits that show a photo or a person which others of the group have too, 0 to 1.
     pub(crate) cover: f64,
+    /// Whether it shows a person whom a quarter of the group shows.
+    pub(crate) kin: bool,
+    /// Members with whom it shares something that is the group's own: those of each photo, and half of those of each
+    /// person. Somebody met twice counts twice.
+    pub(crate) links: f64,
+    /// When it first showed something that others of the group show too, in microseconds.
+    pub(crate) since: Option<i64>,
     /// Photos of the one person that it has most photos of, if nobody else of the group has that person; else 0.
     pub(crate) own_life: usize,
 }
@@ -48,8 +55,16 @@ pub(crate) struct Group {
     pub(crate) shared: Vec<SharedPhoto>,
     /// People on shared portraits, sorted.
     pub(crate) people: Vec<u32>,
+    /// Of all showings of people whom several members show, the share of the one shown most, 0 to 1.
+    pub(crate) main_person: f64,
+    /// Of all showings of shared photos, the share of pictures without a face, 0 to 1.
+    pub(crate) faceless: f64,
     /// Accounts outside that show the most widely shown of these people.
     pub(crate) fans: usize,
+    /// Of what members share, by worth: how much of the photo's owners stand outside, 0 to 1.
+    pub(crate) popular: f64,
+    /// Of the people whom members share, how much of those who show them stand outside, 0 to 1.
+    pub(crate) famous: f64,
 }
 
 impl Group {
@@ -65,7 +80,9 @@ impl Group {
                 *people.entry(hold.entity).or_default() += 1;
             }
         }
+        // Photo or person -> others of the group behind it, as far as it is the group's own.
         let mut quality: HashMap<u32, f64> = HashMap::new();
+        let mut company: HashMap<u32, f64> = HashMap::new();
         let mut shared = Vec::new();
         for (entity, inside) in inside {
             let all = inc.photos.owners(entity);
@@ -82,29 +99,66 @@ impl Group {
             let worth = inc.worth(entity) * inc.rarity(outside + 2) * (1.5 * exclusive).min(1.0);
             if worth >= LEAST_QUALITY {
                 quality.insert(entity, worth);
+                company.insert(entity, worth * inside.saturating_sub(1) as f64);
             }
             shared.push(SharedPhoto { entity, inside, outside, quality: worth });
         }
         shared.sort_unstable_by_key(|s| s.entity);
-        let parts = accounts.iter().map(|a| part(*a, inc, &quality, &people)).collect();
+        let own_people: HashMap<u32, f64> = people
+            .iter()
+            .filter(|(_, inside)| **inside >= 2)
+            .map(|(person, inside)| {
+                let all = inc.people.owners(*person).len().max(*inside);
+                (*person, 0.5 * (*inside - 1) as f64 * (1.5 * *inside as f64 / all as f64).min(1.0))
+            })
+            .collect();
+        let counts = Counts { quality, company, people, own_people, accounts: accounts.len() };
+        let parts = accounts.iter().map(|a| part(*a, inc, &counts)).collect();
+        let people = counts.people;
         let portrait = |s: &&SharedPhoto| inc.worth(s.entity) >= 1.0;
         let mut faces: Vec<u32> =
             shared.iter().filter(portrait).map(|s| inc.person_of[s.entity as usize]).collect();
-        if shared.is_empty() {
-            faces = people.iter().filter(|(_, n)| **n >= 2).map(|(p, _)| *p).collect();
-        }
+        faces.extend(people.iter().filter(|(_, n)| **n >= 2).map(|(p, _)| *p));
         faces.sort_unstable();
         faces.dedup();
-        let fans = faces
+        let outside: Vec<(usize, usize)> = faces
             .iter()
             .map(|p| {
                 let all = inc.people.owners(*p);
                 let owners = all.iter().take(200).filter(|h| owner(h.account)).count();
-                all.len().saturating_sub(people.get(p).copied().unwrap_or(0) + owners)
+                let inside = people.get(p).copied().unwrap_or(0);
+                (inside, all.len().saturating_sub(inside + owners))
             })
-            .max()
-            .unwrap_or(0);
-        Self { accounts, parts, shared, people: faces, fans }
+            .collect();
+        // People whom mostly outsiders show say little about who the group's person is.
+        let showings: Vec<usize> = outside
+            .iter()
+            .filter(|(inside, outside)| *inside >= 2 && outside <= inside)
+            .map(|t| t.0)
+            .collect();
+        let all: usize = showings.iter().sum();
+        let main_person = showings.iter().max().map_or(0.0, |most| *most as f64 / all as f64);
+        let (blank, all) = shared.iter().fold((0, 0), |(blank, all), s| {
+            let no_face = inc.person_of[s.entity as usize] == NOBODY;
+            (blank + if no_face { s.inside } else { 0 }, all + s.inside)
+        });
+        let faceless = if all > 0 { blank as f64 / all as f64 } else { 0.0 };
+        let fans = outside.iter().map(|(_, outside)| *outside).max().unwrap_or(0);
+        // Weighed by the members that show it: one celebrity on two of thirty bots explains two of them, not the ring.
+        let mean = |terms: &mut dyn Iterator<Item = (f64, f64, f64)>| {
+            let (sum, all) = terms.fold((0.0, 0.0), |(sum, all), (weight, inside, outside)| {
+                (sum + weight * outside / (inside + outside).max(1.0), all + weight)
+            });
+            if all > 0.0 { sum / all } else { 0.0 }
+        };
+        let popular = mean(
+            &mut shared
+                .iter()
+                .map(|s| (inc.worth(s.entity) * s.inside as f64, s.inside as f64, s.outside as f64)),
+        );
+        let famous =
+            mean(&mut outside.iter().map(|(i, o)| (*i as f64, *i as f64, *o as f64)).filter(|t| t.0 >= 1.0));
+        Self { accounts, parts, shared, people: faces, main_person, faceless, fans, popular, famous }
     }
 
     /// Members.
@@ -118,8 +172,26 @@ impl Group {
     }
 }
 
-fn part(account: u32, inc: &Incidence, quality: &HashMap<u32, f64>, people: &HashMap<u32, usize>) -> Part {
+/// What is counted over a group, for its members' parts.
+struct Counts {
+    /// Shared photo -> what it is worth.
+    quality: HashMap<u32, f64>,
+    /// Shared photo -> others who show it, by worth.
+    company: HashMap<u32, f64>,
+    /// Person -> members who show it.
+    people: HashMap<u32, usize>,
+    /// Person -> half of the others who show it, as far as it is the group's own.
+    own_people: HashMap<u32, f64>,
+    accounts: usize,
+}
+
+fn part(account: u32, inc: &Incidence, counts: &Counts) -> Part {
+    let Counts { quality, people, .. } = counts;
     let mut part = Part::default();
+    let kin = (counts.accounts / 4).max(3);
+    for hold in inc.people.of_account(account) {
+        part.links += counts.own_people.get(&hold.entity).copied().unwrap_or(0.0);
+    }
     let (mut covered, mut all) = (0.0, 0.0);
     for hold in inc.photos.of_account(account) {
         let worth = inc.worth(hold.entity);
@@ -129,11 +201,17 @@ fn part(account: u32, inc: &Incidence, quality: &HashMap<u32, f64>, people: &Has
         if let Some(value) = quality.get(&hold.entity) {
             part.shared += value;
             part.shared_photos += 1;
-            part.group_photos += usize::from(inc.faces[hold.entity as usize] > 1);
+            part.links += counts.company.get(&hold.entity).copied().unwrap_or(0.0);
+            if inc.faces[hold.entity as usize] > 1 {
+                part.group_photos += (1.0 - worth) / 0.75;
+            }
             covered += worth;
+            part.since = Some(part.since.map_or(hold.since, |t| t.min(hold.since)));
         } else if person != NOBODY && worth >= 1.0 && people.get(&person).is_some_and(|n| *n >= 2) {
             covered += worth;
+            part.since = Some(part.since.map_or(hold.since, |t| t.min(hold.since)));
         }
+        part.kin |= worth >= 1.0 && people.get(&person).is_some_and(|n| *n >= kin);
     }
     part.cover = if all > 0.0 { covered / all } else { 0.0 };
     let most = inc

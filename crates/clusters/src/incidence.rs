@@ -101,6 +101,8 @@ pub(crate) struct Incidence {
     barred_photo: Vec<bool>,
     barred_person: Vec<bool>,
     accounts: usize,
+    /// When photos were first seen on accounts, sorted.
+    posts: Vec<i64>,
 }
 
 impl Incidence {
@@ -131,6 +133,8 @@ impl Incidence {
             .map(|h| Hold { entity: person_of[h.entity as usize], ..*h })
             .collect();
 
+        let mut posts: Vec<i64> = holds.iter().map(|h| h.since).collect();
+        posts.par_sort_unstable();
         let mut barred_person = vec![false; input.faces.len()];
         for key in &input.allow.faces {
             let Ok(photo) = input.photos.binary_search_by_key(&key.photo, |p| p.key) else { continue };
@@ -155,7 +159,14 @@ impl Incidence {
             barred_photo,
             barred_person,
             accounts: input.accounts.len(),
+            posts,
         }
+    }
+
+    /// Share of all photos of all accounts that were first seen within a time, both ends included.
+    pub(crate) fn posted_within(&self, from: i64, to: i64) -> f64 {
+        let inside = self.posts.partition_point(|t| *t <= to) - self.posts.partition_point(|t| *t < from);
+        inside as f64 / self.posts.len().max(1) as f64
     }
 
     /// Whether an analyst vouched for the photo or for the person on it.
@@ -168,15 +179,20 @@ impl Incidence {
         self.barred_person[person as usize]
     }
 
-    /// What a photo is worth as evidence by what it shows, 0 to 1: a portrait all, a group photo a quarter (friends share
-    /// them), a picture without a usable face (a landscape, a logo, a default avatar) a fifth.
+    /// What a photo is worth as evidence by what it shows, 0 to 1: a portrait all, a picture without a usable face (a
+    /// landscape, a logo, a default avatar) a fifth. Friends share group photos, so these are worth a quarter, as long as
+    /// being on them can explain why somebody shows them: a photo of two people on thirty accounts is no souvenir.
     pub(crate) fn worth(&self, entity: u32) -> f64 {
         if self.person_of[entity as usize] == NOBODY {
-            0.2
-        } else if self.faces[entity as usize] > 1 {
-            0.25
-        } else {
-            1.0
+            return 0.2;
+        }
+        match usize::from(self.faces[entity as usize]) {
+            0 | 1 => 1.0,
+            faces => {
+                let explained = if faces == 2 { 4 } else { 3 * faces } as f64;
+                let owners = self.photos.owners(entity).len() as f64;
+                1.0 - 0.75 * (explained / owners.max(1.0)).min(1.0)
+            }
         }
     }
 

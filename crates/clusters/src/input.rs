@@ -102,8 +102,6 @@ pub struct Dismissed {
     pub members: Vec<AccountId>,
     /// Rows it had in `evidence.parquet` then.
     pub evidence: u64,
-    /// `as_of` of the snapshot in which it was dismissed: what was observed later is new.
-    pub as_of: Timestamp,
 }
 
 /// A cluster that an analyst confirmed: its members are bots of one network.

@@ -2,13 +2,14 @@
 //!
 //! Invariants:
 //! - A member's own score is at least `min_member_score`, a cluster's at least `min_score`.
-//! - The members of a cluster are connected in the account graph.
+//! - The members of a cluster are connected in the account graph, or show what its members show (`recruit`).
 
 use records::tables::{Reason, WeakestLink};
 
 use crate::ClustersConfig;
 use crate::calibration::{logistic, logit};
 use crate::communities::{AccountGraph, bridges, induced};
+use crate::decisions::Decisions;
 use crate::group::Group;
 use crate::incidence::Incidence;
 use crate::input::Input;
@@ -47,11 +48,35 @@ pub(crate) struct Court<'a> {
     pub(crate) scoring: Scoring<'a>,
     pub(crate) graph: &'a AccountGraph,
     pub(crate) owners: &'a [Option<Ownership>],
+    /// Accounts that are in no cluster: victims, allowed and verified ones.
+    pub(crate) aside: &'a [bool],
+    pub(crate) decisions: &'a Decisions,
     pub(crate) config: &'a ClustersConfig,
 }
 
 impl Court<'_> {
-    fn inc(&self) -> &Incidence {
+    /// Every account's own signals.
+    pub(crate) fn own(&self, group: &Group, burst: Option<&Burst>) -> Vec<Vec<Reason>> {
+        let company = self.scoring.company(group, burst);
+        let accounts = group.accounts.iter().zip(&group.parts);
+        accounts.map(|(a, part)| self.scoring.own(*a, part, &company)).collect()
+    }
+
+    /// What a cluster's score counts for its members.
+    pub(crate) fn network(&self, score: &Score) -> f64 {
+        score.log_odds().min(MOST_FROM_NETWORK * self.config.calibration.scale)
+    }
+
+    /// A cluster of accounts that were all found to be part of it.
+    pub(crate) fn found(&self, group: &Group, own: Vec<Vec<Reason>>, score: Score) -> Found {
+        let network = self.network(&score);
+        let rows = group.accounts.iter().zip(own);
+        let members = rows.map(|(account, own)| self.member(*account, own, &score, network)).collect();
+        let weakest = self.weakest(&group.accounts);
+        Found { members, score, weakest }
+    }
+
+    pub(crate) fn inc(&self) -> &Incidence {
         self.scoring.inc
     }
 
@@ -59,7 +84,7 @@ impl Court<'_> {
         self.scoring.input
     }
 
-    fn group(&self, accounts: Vec<u32>) -> (Group, Option<Burst>) {
+    pub(crate) fn group(&self, accounts: Vec<u32>) -> (Group, Option<Burst>) {
         let group = Group::new(accounts, self.inc(), |a| self.owners[a as usize].is_some());
         let burst = self.scoring.burst(&group);
         (group, burst)
@@ -75,11 +100,8 @@ impl Court<'_> {
             }
             let (group, burst) = self.group(accounts);
             let score = self.scoring.group(&group, burst.as_ref());
-            let own: Vec<Vec<Reason>> = (group.accounts.iter().zip(&group.parts))
-                .map(|(a, part)| self.scoring.own(*a, part, &group, burst.as_ref()))
-                .collect();
-            let cap = MOST_FROM_NETWORK * self.config.calibration.scale;
-            let network = score.log_odds().min(cap);
+            let own = self.own(&group, burst.as_ref());
+            let network = self.network(&score);
             let least = logit(self.config.min_member_score);
             let written = score.probability() >= self.config.min_score;
             let sum = |reasons: &[Reason]| reasons.iter().map(|r| r.log_odds).sum::<f64>();
@@ -96,14 +118,7 @@ impl Court<'_> {
             if !written || kept.len() < group.len() {
                 continue;
             }
-            let members = group
-                .accounts
-                .iter()
-                .zip(own)
-                .map(|(account, own)| self.member(*account, own, &score, network))
-                .collect();
-            let weakest = self.weakest(&group.accounts);
-            found.push(Found { members, score, weakest });
+            found.push(self.found(&group, own, score));
         }
         found.sort_by_key(|f| f.members.first().map(|m| m.account));
         found

@@ -27,8 +27,10 @@ mod input;
 mod judge;
 mod leiden;
 mod lineage;
+mod own;
 mod profile;
 mod quarantine;
+mod recruit;
 mod score;
 mod snapshot;
 mod tables;
@@ -44,7 +46,8 @@ pub use config::ClustersConfig;
 pub use detect::{Detection, detect};
 pub use error::ClustersError;
 pub use input::{
-    Account, AllowLists, Confirmed, Dismissed, Face, Input, Link, Merged, Ownership, Photo, PreviousCluster, Split,
+    Account, AllowLists, Confirmed, Dismissed, Face, Input, Link, Merged, Ownership, Photo, PreviousCluster,
+    Split,
 };
 pub use quarantine::Quarantined;
 pub use snapshot::{Thumbnail, latest, previous, read_snapshot, write_snapshot};

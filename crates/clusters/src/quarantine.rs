@@ -32,17 +32,14 @@ pub struct Quarantined {
 const FEWEST_BEFORE: usize = 5;
 
 /// Takes away the new clusters of signals that flood.
-pub(crate) fn quarantine(
-    found: &mut Vec<Found>,
-    input: &Input,
-    config: &ClustersConfig,
-) -> Vec<Quarantined> {
+pub(crate) fn quarantine(found: &mut Vec<Found>, input: &Input, config: &ClustersConfig) -> Vec<Quarantined> {
     if config.quarantine_from == 0 || input.previous.is_empty() {
         return Vec::new();
     }
     let earlier: HashSet<&AccountId> = input.previous.iter().flat_map(|c| &c.members).collect();
     let is_new = |cluster: &Found| {
-        let known = cluster.members.iter().filter(|m| earlier.contains(&input.accounts[m.account as usize].id));
+        let known =
+            cluster.members.iter().filter(|m| earlier.contains(&input.accounts[m.account as usize].id));
         5 * known.count() < cluster.members.len()
     };
     let mut quarantined = Vec::new();

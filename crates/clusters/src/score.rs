@@ -15,13 +15,12 @@ use crate::incidence::Incidence;
 use crate::input::Input;
 use crate::profile::{Profiles, bare_name, rules_that_fit};
 use crate::times::{Births, Burst};
+use crate::victims::Ownership;
 
 /// Log-odds that a group of accounts that share photos is a bot network, before anything is looked at.
 const PRIOR: f64 = -4.0;
 /// Eyes this near to where generated portraits put them are suspicious, in fractions of the picture's width.
 const EYES_IN_PLACE: f32 = 0.02;
-/// A day in microseconds: bursts shorter than that are taken as a day long.
-const DAY: i64 = 86_400_000_000;
 
 /// Signals of clusters that may be left out or quarantined.
 pub(crate) const SIGNALS: [&str; 18] = [
@@ -41,7 +40,7 @@ pub(crate) const SIGNALS: [&str; 18] = [
     "confirmed",
     "single_photo",
     "same_person_only",
-    "appearance",
+    "no_face",
     "victims",
 ];
 
@@ -63,7 +62,7 @@ impl Score {
         score
     }
 
-    fn add(&mut self, calibration: &Calibration, signal: &str, log_odds: f64, detail: String) {
+    pub(crate) fn add(&mut self, calibration: &Calibration, signal: &str, log_odds: f64, detail: String) {
         if log_odds != 0.0 {
             self.reasons.push(Reason {
                 signal: signal.to_owned(),
@@ -96,6 +95,8 @@ pub(crate) struct Scoring<'a> {
     pub(crate) mass_owners: usize,
     /// Account -> share of its pictures with the eyes where generated portraits have them, if any are known.
     pub(crate) generated: &'a [Option<f32>],
+    /// Account -> what speaks for its shared photos being its own.
+    pub(crate) ownerships: &'a [Option<Ownership>],
     /// Account -> whether an analyst confirmed it as a bot.
     pub(crate) confirmed: &'a [bool],
     /// Signals that count for nothing.
@@ -103,7 +104,7 @@ pub(crate) struct Scoring<'a> {
 }
 
 /// Straight lines between points `(x, y)` by rising x, flat beyond.
-fn between(points: &[(f64, f64)], x: f64) -> f64 {
+pub(crate) fn between(points: &[(f64, f64)], x: f64) -> f64 {
     let Some(first) = points.first() else { return 0.0 };
     let mut last = *first;
     for point in points {
@@ -148,11 +149,14 @@ impl Scoring<'_> {
 
     /// What the creation times add, -1.5 to 4.
     fn creation(&self, group: &Group, burst: Option<&Burst>) -> (f64, String) {
+        let n = group.len();
         let spread = self.births.spread(&group.accounts);
         if let Some(b) = burst {
             // A few friends who joined together are no burst, so small groups count for less.
             let weight = if group.len() < 5 { 0.15 } else { 0.25 };
-            let value = (weight * b.evidence).min(4.0);
+            // The larger a group, the less honest company can explain it: classes and companies are small.
+            let cap = between(&[(12.0, 4.0), (40.0, 6.0)], n as f64);
+            let value = (weight * b.evidence).min(cap);
             let (from, to) = (Births::date(b.from), Births::date(b.to));
             let share = b.mass * 100.0;
             let detail = format!(
@@ -257,35 +261,56 @@ impl Scoring<'_> {
         );
 
         let people = group.people.len();
-        let identities = match people {
-            0 => 0.0,
-            1 => -2.0,
-            2 => 0.3,
-            _ => 1.0,
+        let identities = if group.main_person >= 0.75 {
+            // Nobody has six accounts made in one go; and fans were not made in one go.
+            match n {
+                0..=4 => -2.0,
+                5 => -1.0,
+                _ if creation >= 2.0 => 0.0,
+                _ => -2.0,
+            }
+        } else {
+            match people {
+                0 => 0.0,
+                1 => -2.0,
+                2 => 0.3,
+                _ => 1.0,
+            }
         };
-        score.add(cal, "people", identities, format!("{people} different people on the shared portraits"));
-        if group.fans > 0 && people > 0 {
-            let ratio = group.fans as f64 / n as f64;
-            let value = between(&[(0.3, 0.0), (1.0, -1.0), (4.0, -2.5)], ratio);
+        score.add(
+            cal,
+            "people",
+            identities,
+            format!("{people} people; one of them makes {:.0}% of the showings", group.main_person * 100.0),
+        );
+        if people > 0 {
             score.add(
                 cal,
                 "famous",
-                value,
-                format!("{} other accounts show one of these people too", group.fans),
+                between(&[(0.3, 0.0), (0.55, -1.0), (0.85, -2.5)], group.famous),
+                format!(
+                    "{:.0}% of those who show these people stand outside, {} for one of them",
+                    group.famous * 100.0,
+                    group.fans
+                ),
             );
         }
 
         let shared: usize = group.parts.iter().map(|p| p.shared_photos).sum();
-        let several: usize = group.parts.iter().map(|p| p.group_photos).sum();
+        let several: f64 = group.parts.iter().map(|p| p.group_photos).sum();
         if shared > 0 {
-            let share = several as f64 / shared as f64;
+            let share = several / shared as f64;
             let value = between(&[(0.15, 0.0), (0.6, -3.0), (1.0, -4.0)], share);
             score.add(
                 cal,
                 "group_photos",
                 value,
-                format!("{:.0}% of the shared photos show several people", share * 100.0),
+                format!("{:.0}% of the shared photos show as many people as show them", share * 100.0),
             );
+        }
+        if group.people.is_empty() {
+            let value = between(&[(0.5, 0.0), (1.0, -4.0)], group.faceless);
+            score.add(cal, "no_face", value, "what they share shows no face".to_owned());
         }
 
         let lives = group.parts.iter().filter(|p| p.own_life >= 2).count();
@@ -297,18 +322,12 @@ impl Scoring<'_> {
             format!("{lives} of {n} have several photos of a person that nobody else here has"),
         );
 
-        let outside: f64 = group.shared.iter().map(|s| s.outside as f64).sum();
-        let inside: f64 = group.shared.iter().map(|s| s.inside as f64).sum();
-        if inside > 0.0 {
-            let share = outside / (inside + outside);
-            let value = between(&[(0.2, 0.0), (0.6, -1.5), (0.9, -3.0)], share);
-            score.add(
-                cal,
-                "popular",
-                value,
-                format!("{:.0}% of those who show these photos stand outside", share * 100.0),
-            );
-        }
+        score.add(
+            cal,
+            "popular",
+            between(&[(0.2, 0.0), (0.6, -1.5), (0.9, -3.0)], group.popular),
+            format!("{:.0}% of those who show what is shared stand outside", group.popular * 100.0),
+        );
 
         let size = match n {
             0..=2 => -3.0,
@@ -329,7 +348,7 @@ impl Scoring<'_> {
         if pooled < 1.0 {
             // No account shares two photos: copies of one picture, or one person on many. Neither accuses by itself.
             let most = group.shared.iter().map(|s| s.quality).fold(0.0, f64::max);
-            let spoken = creation >= 1.0 && profile >= 1.0;
+            let spoken = creation >= 1.0 && profile >= 0.5;
             if most < 0.15 && !spoken {
                 score.add(
                     cal,
@@ -345,7 +364,7 @@ impl Scoring<'_> {
         score
     }
 
-    fn left_out(&self, signal: &str) -> bool {
+    pub(crate) fn left_out(&self, signal: &str) -> bool {
         self.without.iter().any(|w| w == signal)
     }
 
@@ -368,96 +387,6 @@ impl Scoring<'_> {
                 between(&[(1.0, 1.0), (5.0, 3.0)], (largest as f64 / self.mass_owners as f64).ln() + 1.0);
             score.add(cal, "mass_reuse", value, format!("one photo on {largest} accounts made together"));
         }
-    }
-
-    /// What an account adds to its group's log-odds, signal by signal.
-    pub(crate) fn own(&self, account: u32, part: &Part, group: &Group, burst: Option<&Burst>) -> Vec<Reason> {
-        let mut score = Score::default();
-        let cal = self.calibration;
-        let pooled = group.parts.iter().filter(|p| p.shared_photos >= 2).count() * 3 >= group.len();
-        let shared = match part.shared {
-            s if s >= 1.5 => 1.0,
-            s if s >= 0.6 => {
-                if pooled {
-                    -0.5
-                } else {
-                    0.0
-                }
-            }
-            s if s >= 0.15 => -1.0,
-            _ => -1.5,
-        };
-        score.add(
-            cal,
-            "own_shared_photos",
-            shared,
-            format!("{} of its photos turn up here", part.shared_photos),
-        );
-        let reuse = between(&[(0.1, -3.0), (0.25, -1.8), (0.5, 0.0), (0.8, 0.5)], part.cover);
-        score.add(
-            cal,
-            "own_reuse",
-            reuse,
-            format!("{:.0}% of its portraits turn up on others here", part.cover * 100.0),
-        );
-        let life = match part.own_life {
-            0 | 1 => 0.0,
-            2 => -2.0,
-            _ => -3.0,
-        };
-        score.add(
-            cal,
-            "own_life",
-            life,
-            format!("{} photos of a person that nobody else here has", part.own_life),
-        );
-        if part.shared_photos > 0 && part.group_photos == part.shared_photos {
-            score.add(cal, "own_group_photos", -1.5, "all it shares are photos of several people".to_owned());
-        }
-        if self.profiles.known(account) >= 2 {
-            let value = (0.8 * self.profiles.log_odds(account)).clamp(-3.0, 2.5);
-            let rules: Vec<&str> = rules_that_fit(&self.input.accounts[account as usize].facts).collect();
-            let detail = if rules.is_empty() { "ordinary profile".to_owned() } else { rules.join("; ") };
-            score.add(cal, "own_profile", value, detail);
-        }
-        self.own_time(account, group, burst, &mut score);
-        if self.confirmed[account as usize] {
-            score.add(cal, "confirmed", 6.0, "an analyst confirmed it".to_owned());
-        }
-        if self.input.accounts[account as usize].facts.verified == Some(true) {
-            score.add(cal, "verified", -6.0, "the platform vouches for the account".to_owned());
-        }
-        // An account's own signals are called after those of clusters.
-        score.reasons.retain(|r| !self.left_out(r.signal.trim_start_matches("own_")) && !self.left_out(&r.signal));
-        score.reasons
-    }
-
-    fn own_time(&self, account: u32, group: &Group, burst: Option<&Burst>, score: &mut Score) {
-        let cal = self.calibration;
-        let born = self.births.at(account);
-        let rank = self.births.rank(account);
-        if let Some(b) = burst.filter(|b| b.evidence > 8.0) {
-            if (b.from..=b.to).contains(&born) {
-                score.add(cal, "own_creation", 0.7, "made with the others".to_owned());
-                return;
-            }
-            let width = (b.to - b.from).max(DAY) as f64;
-            let gap = (born - b.from).abs().min((born - b.to).abs()) as f64 / width;
-            let older = if born < b.from { 1.0 } else { 0.6 };
-            let value = -older * between(&[(0.5, 0.3), (3.0, 1.0), (20.0, 1.8)], gap);
-            score.add(
-                cal,
-                "own_creation",
-                value,
-                format!("made on {}, apart from the others", Births::date(born)),
-            );
-            return;
-        }
-        let mut ranks: Vec<f64> = group.accounts.iter().map(|a| self.births.rank(*a)).collect();
-        ranks.sort_by(f64::total_cmp);
-        let early = ranks[ranks.len() / 4];
-        let value = -between(&[(0.15, 0.0), (0.5, 1.5)], early - rank);
-        score.add(cal, "own_age", value, "older than most others here".to_owned());
     }
 }
 

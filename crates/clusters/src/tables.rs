@@ -2,21 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use records::tables::{AccountRow, ClusterRow, EvidenceRow, LinkKind, MemberRow, Reason, Role, Tables};
+use records::tables::{AccountRow, ClusterRow, EvidenceRow, LinkKind, MemberRow, Role, Tables};
 use records::{AccountId, PhotoKey};
 
 use crate::evidence::NONE;
 use crate::incidence::{Incidence, NOBODY};
-use crate::input::{Dismissed, Input};
+use crate::input::Input;
 use crate::judge::Found;
 use crate::lineage::lineage;
 use crate::victims::Ownership;
 
-/// New members named in a sentence; the others are counted.
-const NAMED: usize = 5;
-
 /// Gives each likely owner to the cluster that shows most of its photos; `(account, cluster)`.
-pub(crate) fn attach(inc: &Incidence, owners: &[Option<Ownership>], cluster_of: &mut [u32]) -> Vec<(u32, u32)> {
+pub(crate) fn attach(
+    inc: &Incidence,
+    owners: &[Option<Ownership>],
+    cluster_of: &mut [u32],
+) -> Vec<(u32, u32)> {
     let mut hurt = Vec::new();
     for account in (0..owners.len() as u32).filter(|a| owners[*a as usize].is_some()) {
         let mut stolen: BTreeMap<u32, usize> = BTreeMap::new();
@@ -42,30 +43,6 @@ pub(crate) fn attach(inc: &Incidence, owners: &[Option<Ownership>], cluster_of: 
     hurt
 }
 
-/// What is new about a cluster that an analyst dismissed; `None` if nothing is.
-fn news(
-    dismissed: &Dismissed,
-    members: &[&AccountId],
-    rows: &[EvidenceRow],
-) -> Option<String> {
-    let known: BTreeSet<&AccountId> = dismissed.members.iter().collect();
-    let new: Vec<&str> =
-        members.iter().filter(|id| !known.contains(**id)).map(|id| id.as_str()).collect();
-    if !new.is_empty() {
-        let more = new.len().saturating_sub(NAMED);
-        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-        return Some(format!("new members: {}{rest}", new[..new.len().min(NAMED)].join(", ")));
-    }
-    if rows.len() as u64 <= dismissed.evidence {
-        return None;
-    }
-    let later = rows.iter().filter(|r| r.observed_a.max(r.observed_b) > dismissed.as_of);
-    Some(match later.max_by_key(|r| r.observed_a.max(r.observed_b)) {
-        Some(r) => format!("a new link between {} and {}", r.account_a.as_str(), r.account_b.as_str()),
-        None => format!("{} links where there were {}", rows.len(), dismissed.evidence),
-    })
-}
-
 /// Makes the rows; also counts the clusters that stay dismissed.
 pub(crate) fn tables(
     input: &Input,
@@ -85,26 +62,17 @@ pub(crate) fn tables(
     for (number, dismissal) in input.dismissed.iter().enumerate() {
         dismissal.members.iter().for_each(|m| named_in.entry(m).or_default().push(number));
     }
-    // `None`: dismissed, and nothing is new. Else what is, if half of a dismissed cluster is here again.
-    let verdict = |at: usize| -> Option<Option<String>> {
+    let dismissed = |at: usize| {
         let members: Vec<&AccountId> = found[at].members.iter().map(|m| id(m.account)).collect();
-        let mut met: BTreeMap<usize, usize> = BTreeMap::new();
-        for number in members.iter().filter_map(|m| named_in.get(*m)).flatten() {
-            *met.entry(*number).or_default() += 1;
-        }
-        let mut back = None;
-        for (number, here) in met {
+        let candidates: BTreeSet<usize> =
+            members.iter().filter_map(|m| named_in.get(*m)).flatten().copied().collect();
+        candidates.into_iter().any(|number| {
             let dismissal = &input.dismissed[number];
-            match news(dismissal, &members, &rows[at]) {
-                None => return None,
-                Some(text) if 2 * here >= dismissal.members.len() => back = Some(text),
-                Some(_) => {}
-            }
-        }
-        Some(back)
+            let known: BTreeSet<&AccountId> = dismissal.members.iter().collect();
+            rows[at].len() as u64 <= dismissal.evidence && members.iter().all(|m| known.contains(*m))
+        })
     };
-    let verdicts: Vec<Option<Option<String>>> = (0..found.len()).map(verdict).collect();
-    let kept: Vec<usize> = (0..found.len()).filter(|at| verdicts[*at].is_some()).collect();
+    let kept: Vec<usize> = (0..found.len()).filter(|at| !dismissed(*at)).collect();
     let members: Vec<Vec<AccountId>> =
         kept.iter().map(|at| found[*at].members.iter().map(|m| id(m.account).clone()).collect()).collect();
     let descents = lineage(&members, &input.previous);
@@ -131,7 +99,7 @@ pub(crate) fn tables(
                 .unwrap_or(input.as_of),
             last_seen: times().max().or_else(|| seen.map(|a| a.last_seen).max()).unwrap_or(input.as_of),
             kinds: count.kinds,
-            reasons: reasons(cluster, verdicts[*at].as_ref().and_then(|v| v.as_ref())),
+            reasons: cluster.score.reasons.clone(),
             weakest_link: cluster.weakest.clone(),
             change: descent.change,
             parents: descent.parents,
@@ -172,15 +140,6 @@ pub(crate) fn tables(
     (tables, found.len() - kept.len())
 }
 
-/// A cluster's reasons; one that was dismissed says what brought it back.
-fn reasons(cluster: &Found, back: Option<&String>) -> Vec<Reason> {
-    let mut reasons = cluster.score.reasons.clone();
-    if let Some(detail) = back {
-        reasons.push(Reason { signal: "was_dismissed".to_owned(), log_odds: 0.0, detail: detail.clone() });
-    }
-    reasons
-}
-
 fn account_row(input: &Input, account: u32) -> AccountRow {
     let row = &input.accounts[account as usize];
     let from = input.ownerships.partition_point(|o| o.account < account);
@@ -218,4 +177,3 @@ impl Count {
         }
     }
 }
-

@@ -15,6 +15,11 @@ use crate::times::Births;
 /// Most co-owners of one photo that are compared; a photo on thousands needs no census.
 const MOST_OWNERS: usize = 200;
 
+/// An account this much older than its first observation was not watched from the start, in microseconds (60 days).
+const UNWATCHED: i64 = 60 * 86_400_000_000;
+/// Photos first seen this soon after an account's first observation were there before, in microseconds (10 days).
+const FIRST_LOOKS: i64 = 10 * 86_400_000_000;
+
 /// What speaks for an account being the owner of photos that others re-use.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Ownership {
@@ -34,8 +39,8 @@ impl Ownership {
     }
 }
 
-/// For every account that shares a photo and is likely its owner, why; `None` for all others.
-pub(crate) fn victims(
+/// For every account that shares a portrait, what speaks for it being the owner; `None` for all others.
+pub(crate) fn ownerships(
     input: &Input,
     inc: &Incidence,
     births: &Births,
@@ -43,7 +48,7 @@ pub(crate) fn victims(
 ) -> Vec<Option<Ownership>> {
     (0..input.accounts.len() as u32)
         .into_par_iter()
-        .map(|account| judge(account, input, inc, births, profiles).filter(|o| o.log_odds() > 0.0))
+        .map(|account| judge(account, input, inc, births, profiles))
         .collect()
 }
 
@@ -55,6 +60,10 @@ fn judge(
     profiles: &Profiles,
 ) -> Option<Ownership> {
     let holds = inc.photos.of_account(account);
+    let row = &input.accounts[account as usize];
+    // An old account that was first looked at late: what it showed from the first look on, it may have shown for years.
+    let looked_at = row.first_seen.as_micros();
+    let old = row.facts.created_at.is_some_and(|t| looked_at - t.as_micros() > UNWATCHED);
     let portraits = holds.iter().filter(|h| inc.worth(h.entity) >= 1.0).count();
     let mut shared = 0usize;
     let (mut firsts, mut timed, mut first_odds) = (0usize, 0usize, 0.0);
@@ -70,6 +79,9 @@ fn judge(
         let rivals = || owners.iter().filter(|o| o.account != account).map(|o| o.since);
         let earliest = rivals().min().unwrap_or(i64::MAX);
         if hold.since == earliest && rivals().all(|t| t == earliest) {
+            continue;
+        }
+        if old && hold.since > earliest && hold.since <= looked_at + FIRST_LOOKS {
             continue;
         }
         timed += 1;
@@ -93,7 +105,7 @@ fn judge(
         }
     };
     add("prior", -2.5, "few accounts that share a photo are its owner".to_owned());
-    let facts = &input.accounts[account as usize].facts;
+    let facts = &row.facts;
     if facts.verified == Some(true) {
         add("verified", 6.0, "the platform vouches for the account".to_owned());
     }

@@ -36,11 +36,12 @@ pub fn content_of(
     if kept.is_empty() {
         return (None, refused);
     }
+    let pdq = kept.iter().find_map(|row| row.photo_pdq);
     let facts = PhotoFacts {
         size: (0, 0),
         hashed: kept.iter().any(|row| row.photo_sha256.is_some()),
-        pdq: kept.iter().find_map(|row| row.photo_pdq),
-        pdq_mirrored: None,
+        pdq,
+        pdq_mirrored: pdq.map(|pdq| pdq.mirrored()),
         pack: pack.clone(),
     };
     let mut faces: Vec<Face> = Vec::new();

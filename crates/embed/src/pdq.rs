@@ -264,6 +264,7 @@ mod tests {
                 found.distance(&Pdq { bits, quality: 100 })
             };
             assert!(distance(&found, plain) <= 2, "{width}x{height}: {}", distance(&found, plain));
+            assert!(distance(&found.mirrored(), &mirrored) <= 16, "without the pixels: {width}x{height}");
             assert!(distance(&mirrored, mirror) <= 2, "{width}x{height}: {}", distance(&mirrored, mirror));
             assert_eq!(found.quality, 100);
         }

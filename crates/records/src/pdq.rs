@@ -18,6 +18,13 @@ impl Pdq {
         self.bits.iter().zip(&other.bits).map(|(a, b)| (a ^ b).count_ones() as u16).sum()
     }
 
+    /// The hash of the mirrored picture, as far as it follows from this one: mirroring turns the sign of every second
+    /// horizontal frequency, which leaves the median nearly where it was, so a few bits may differ from the hash of the
+    /// mirrored pixels.
+    pub fn mirrored(&self) -> Self {
+        Self { bits: self.bits.map(|byte| byte ^ 0x55), quality: self.quality }
+    }
+
     /// Whether the picture has enough structure to be compared (quality of at least 50, as the authors advise).
     pub fn is_usable(&self) -> bool {
         self.quality >= 50

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use clusters::Input;
-use rand::seq::SliceRandom;
 use rand::SeedableRng;
+use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use crate::Error;
@@ -28,7 +28,12 @@ pub fn rows(world: &World, seed: u64) -> Result<Vec<Row>, Error> {
     let graph = Graph::new(input, COSINE);
     rows.push(Row::of_groups(&format!("Louvain, cosine {COSINE}"), seed, &graph.louvain(), world)?);
     rows.push(Row::of_groups(&format!("Chinese whispers, cosine {COSINE}"), seed, &graph.whispers(), world)?);
-    rows.push(Row::of_groups(&format!("DBSCAN of faces, cosine {COSINE}"), seed, &dbscan(input, COSINE), world)?);
+    rows.push(Row::of_groups(
+        &format!("DBSCAN of faces, cosine {COSINE}"),
+        seed,
+        &dbscan(input, COSINE),
+        world,
+    )?);
     Ok(rows)
 }
 

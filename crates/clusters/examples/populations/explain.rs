@@ -22,7 +22,8 @@ pub fn explain(world: &World, config: &ClustersConfig, tables: &Tables) -> Resul
         clusters.entry(&row.cluster_id).or_default().push((row.account_id.as_str(), row.score));
     }
     for (cluster, members) in &clusters {
-        let honest: Vec<_> = members.iter().filter(|(id, _)| truth(id).is_none_or(|t| t.ring_id.is_none())).collect();
+        let honest: Vec<_> =
+            members.iter().filter(|(id, _)| truth(id).is_none_or(|t| t.ring_id.is_none())).collect();
         let mut rings: BTreeMap<String, usize> = BTreeMap::new();
         for (id, _) in members {
             if let Some(ring) = truth(id).and_then(|t| t.ring_id.clone()) {
@@ -46,7 +47,9 @@ pub fn explain(world: &World, config: &ClustersConfig, tables: &Tables) -> Resul
     }
     // All groups that were judged, whatever their score.
     let lenient = ClustersConfig { min_score: 0.0, min_member_score: 0.0, min_accounts: 2, ..config.clone() };
-    let all = detect(world.input.clone(), &lenient)?.tables;
+    let all = detect(world.input.clone(), &lenient)?;
+    let all_tau = all.thresholds["tau"] as f32;
+    let all = all.tables;
     let home: HashMap<&str, &str> = all
         .members
         .iter()
@@ -85,6 +88,7 @@ pub fn explain(world: &World, config: &ClustersConfig, tables: &Tables) -> Resul
         let alone = bots.iter().filter(|b| !home.contains_key(*b)).count();
         let called_victim = bots.iter().filter(|b| victims.contains_key(*b)).count();
         println!("   in {} groups, {alone} in none, {called_victim} called victims", groups.len());
+        neighbours(world, all_tau, &bots);
         for (cluster, n) in groups.into_iter().take(3) {
             let row = all.clusters.iter().find(|c| c.cluster_id == cluster);
             println!(
@@ -96,4 +100,40 @@ pub fn explain(world: &World, config: &ClustersConfig, tables: &Tables) -> Resul
         }
     }
     Ok(())
+}
+
+/// How the faces of a ring are linked among each other and with others.
+fn neighbours(world: &World, tau: f32, bots: &[&str]) {
+    let input = &world.input;
+    let ids: std::collections::HashSet<&str> = bots.iter().copied().collect();
+    let mut owners: HashMap<u32, Vec<u32>> = HashMap::new();
+    input.ownerships.iter().for_each(|o| owners.entry(o.photo).or_default().push(o.account));
+    let in_ring = |account: u32| ids.contains(input.accounts[account as usize].id.as_str());
+    let mut inside: HashMap<u32, usize> = HashMap::new();
+    let mut outside: BTreeMap<String, usize> = BTreeMap::new();
+    for link in input.links.iter().filter(|l| l.cosine >= tau) {
+        let of = |face: u32| &owners[&input.faces[face as usize].photo];
+        let (a, b) = (of(link.a), of(link.b));
+        for (mine, theirs) in [(a, b), (b, a)] {
+            for account in mine.iter().filter(|x| in_ring(**x)) {
+                for other in theirs.iter().filter(|x| *x != account) {
+                    if in_ring(*other) {
+                        *inside.entry(*account).or_default() += 1;
+                    } else {
+                        let id = input.accounts[*other as usize].id.as_str();
+                        let kind = world.truth.0.get(id).and_then(|t| t.kind.clone()).unwrap_or_default();
+                        *outside.entry(kind).or_default() += 1;
+                    }
+                }
+            }
+        }
+    }
+    let mut counts: Vec<usize> = Vec::new();
+    let mut photos: Vec<usize> = Vec::new();
+    for (at, account) in input.accounts.iter().enumerate().filter(|(_, a)| ids.contains(a.id.as_str())) {
+        counts.push(inside.get(&(at as u32)).copied().unwrap_or(0));
+        photos.push(input.ownerships.iter().filter(|o| o.account == at as u32).count());
+        let _ = account;
+    }
+    println!("   tau {tau:.3}; links of each bot inside {counts:?}, photos {photos:?}; outside {outside:?}");
 }

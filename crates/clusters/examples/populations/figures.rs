@@ -97,7 +97,8 @@ pub fn print(rows: &[Row], json: bool) -> Result<(), Error> {
     println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     for way in order {
         let all = &ways[way];
-        let mean = |of: &dyn Fn(&Evaluation) -> f64| all.iter().map(|e| of(e)).sum::<f64>() / all.len() as f64;
+        let mean =
+            |of: &dyn Fn(&Evaluation) -> f64| all.iter().map(|e| of(e)).sum::<f64>() / all.len() as f64;
         println!(
             "| {way} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3}% | {:.3}% | {:.2}% | {} |",
             mean(&|e| e.bcubed_f),

@@ -67,7 +67,9 @@ fn arguments() -> Result<Arguments, Error> {
             "--options" => a.options = serde_json::from_str(&value()?)?,
             "--config" => a.config = serde_json::from_str(&value()?)?,
             "--known" => a.known = Known::parse(&value()?)?,
-            "--space" => a.space = if value()? == "512" { Space::ArcFace512 } else { Space::MobileFaceNet128 },
+            "--space" => {
+                a.space = if value()? == "512" { Space::ArcFace512 } else { Space::MobileFaceNet128 }
+            }
             "--all-pairs" => a.all_pairs = true,
             "--baselines" => a.baselines = true,
             "--ablation" => a.ablation = true,

@@ -78,8 +78,7 @@ impl World {
         let mut pictures: Vec<(&population::Picture, i64)> = Vec::new();
         for (at, account) in accounts.iter().enumerate() {
             let moment = |t: Timestamp| if known.times { t } else { end };
-            let mut facts =
-                if known.profiles { account.facts.clone() } else { ProfileFacts::default() };
+            let mut facts = if known.profiles { account.facts.clone() } else { ProfileFacts::default() };
             facts.created_at = account.facts.created_at.filter(|_| known.created);
             let seen = || account.photos.iter().map(|p| moment(p.observed_at));
             input.accounts.push(Account {
@@ -161,9 +160,9 @@ impl World {
             .map(|(a, b, cosine)| {
                 let photo = |face: u32| input.faces[face as usize].photo;
                 let (x, y) = (&pdq[photo(a) as usize], &pdq[photo(b) as usize]);
-                let distance = x.as_ref().zip(y.as_ref()).map(|(x, y)| x.distance(y));
-                let relation =
-                    PhotoRelation { pdq_distance: distance, crop_distance: None, mirrored: false };
+                let distance =
+                    x.as_ref().zip(y.as_ref()).map(|(x, y)| x.distance(y).min(x.mirrored().distance(y)));
+                let relation = PhotoRelation { pdq_distance: distance, crop_distance: None, mirrored: false };
                 Link { a, b, cosine, relation }
             })
             .collect();
