@@ -7,6 +7,9 @@ use crate::incidence::{Incidence, NOBODY};
 /// Below this a shared photo says nothing.
 const LEAST_QUALITY: f64 = 0.02;
 
+/// Owners from which on a photo counts as common where no creation burst explains them.
+const COMMON: f64 = 12.0;
+
 /// A photo that members of a group share with each other, or with the photo's likely owner.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct SharedPhoto {
@@ -69,7 +72,15 @@ pub(crate) struct Group {
 
 impl Group {
     /// Counts. `owner(account)` says whether an account is the likely owner of stolen photos (it is never in the group).
-    pub(crate) fn new(accounts: Vec<u32>, inc: &Incidence, owner: impl Fn(u32) -> bool) -> Self {
+    ///
+    /// `together` says whether most of the group was made in one go. If not, a photo that many show is taken for a common
+    /// one (a stock portrait, a meme) whoever shows it.
+    pub(crate) fn new(
+        accounts: Vec<u32>,
+        inc: &Incidence,
+        together: bool,
+        owner: impl Fn(u32) -> bool,
+    ) -> Self {
         let mut inside: HashMap<u32, usize> = HashMap::new();
         let mut people: HashMap<u32, usize> = HashMap::new();
         for account in &accounts {
@@ -96,7 +107,8 @@ impl Group {
                 continue;
             }
             let exclusive = inside as f64 / (inside + outside) as f64;
-            let worth = inc.worth(entity) * inc.rarity(outside + 2) * (1.5 * exclusive).min(1.0);
+            let common = if together { 1.0 } else { (COMMON / (inside + outside) as f64).min(1.0) };
+            let worth = common * inc.worth(entity) * inc.rarity(outside + 2) * (1.5 * exclusive).min(1.0);
             if worth >= LEAST_QUALITY {
                 quality.insert(entity, worth);
                 company.insert(entity, worth * inside.saturating_sub(1) as f64);

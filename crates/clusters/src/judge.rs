@@ -85,8 +85,9 @@ impl Court<'_> {
     }
 
     pub(crate) fn group(&self, accounts: Vec<u32>) -> (Group, Option<Burst>) {
-        let group = Group::new(accounts, self.inc(), |a| self.owners[a as usize].is_some());
-        let burst = self.scoring.burst(&group);
+        let burst = self.scoring.burst(&accounts);
+        let together = burst.is_some_and(|b| b.evidence > 6.0);
+        let group = Group::new(accounts, self.inc(), together, |a| self.owners[a as usize].is_some());
         (group, burst)
     }
 

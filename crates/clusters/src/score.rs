@@ -140,11 +140,9 @@ pub(crate) fn generated_shares(input: &Input) -> Vec<Option<f32>> {
 
 impl Scoring<'_> {
     /// The window in which most of a group was made, if it stands out from the population at all.
-    pub(crate) fn burst(&self, group: &Group) -> Option<Burst> {
-        let n = group.len();
-        self.births
-            .burst(&group.accounts, (n * 3).div_ceil(5).max(2))
-            .filter(|b| b.evidence > 0.0 && b.mass < 0.5)
+    pub(crate) fn burst(&self, accounts: &[u32]) -> Option<Burst> {
+        let n = accounts.len();
+        self.births.burst(accounts, (n * 3).div_ceil(5).max(2)).filter(|b| b.evidence > 0.0 && b.mass < 0.5)
     }
 
     /// What the creation times add, -1.5 to 4.
@@ -170,8 +168,10 @@ impl Scoring<'_> {
         }
         if group.len() >= 5 && spread > 0.3 {
             let detail = format!("made over a span in which {:.0}% of all accounts were", spread * 100.0);
-            // Rings are made in days or months. Years of ordinary sign-ups are what fans, stock pictures and memes look like.
-            return (between(&[(0.3, 0.0), (0.5, -1.5), (0.75, -3.5)], spread), detail);
+            // Rings are made in days or months. Years of ordinary sign-ups are what fans, stock pictures and memes look like,
+            // and the more accounts they are, the less it can be chance.
+            let most = between(&[(5.0, -3.5), (40.0, -8.0)], n as f64);
+            return (between(&[(0.3, 0.0), (0.5, -1.5), (0.75, most)], spread), detail);
         }
         (0.0, String::new())
     }

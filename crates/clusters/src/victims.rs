@@ -15,8 +15,6 @@ use crate::times::Births;
 /// Most co-owners of one photo that are compared; a photo on thousands needs no census.
 const MOST_OWNERS: usize = 200;
 
-/// An account this much older than its first observation was not watched from the start, in microseconds (60 days).
-const UNWATCHED: i64 = 60 * 86_400_000_000;
 /// Photos first seen this soon after an account's first observation were there before, in microseconds (10 days).
 const FIRST_LOOKS: i64 = 10 * 86_400_000_000;
 
@@ -61,9 +59,9 @@ fn judge(
 ) -> Option<Ownership> {
     let holds = inc.photos.of_account(account);
     let row = &input.accounts[account as usize];
-    // An old account that was first looked at late: what it showed from the first look on, it may have shown for years.
+    // What an account showed from the first look on, it may have shown for as long as it exists.
     let looked_at = row.first_seen.as_micros();
-    let old = row.facts.created_at.is_some_and(|t| looked_at - t.as_micros() > UNWATCHED);
+    let created = row.facts.created_at.map(|t| t.as_micros());
     let portraits = holds.iter().filter(|h| inc.worth(h.entity) >= 1.0).count();
     let mut shared = 0usize;
     let (mut firsts, mut timed, mut first_odds) = (0usize, 0usize, 0.0);
@@ -81,7 +79,9 @@ fn judge(
         if hold.since == earliest && rivals().all(|t| t == earliest) {
             continue;
         }
-        if old && hold.since > earliest && hold.since <= looked_at + FIRST_LOOKS {
+        // Later than others counts against an account only if it was watched without the photo, or made after it went around.
+        let copied = created.is_some_and(|t| t > earliest);
+        if hold.since > earliest && hold.since <= looked_at + FIRST_LOOKS && !copied {
             continue;
         }
         timed += 1;
@@ -165,7 +165,7 @@ fn judge(
         1.5
     } else if gap > 0.05 {
         0.7
-    } else if gap < -0.1 {
+    } else if gap < -0.1 && created.is_some() {
         -2.0
     } else {
         0.0

@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clusters::{Dismissed, Input, PreviousCluster};
+use clusters::{Confirmed, Dismissed, Input, Merged, PreviousCluster, Split};
 use records::tables::{EvidenceRow, Reason, Role, Tables};
-use records::{AccountId, Allowed, Decision, Dismissals, Since, Standing, Timestamp};
+use records::{AccountId, Allowed, Decision, Deed, Dismissals, Since, Standing, Timestamp};
 
 /// The signal under which a cluster says that it was dismissed before. It adds nothing to the score.
 pub const RETURNED: &str = "returned";
@@ -32,6 +32,25 @@ pub fn apply(input: &mut Input, log: &[Decision], now: Timestamp) {
             input.previous.push(PreviousCluster { cluster_id, members: members.clone() });
         }
         input.dismissed.push(Dismissed { members, evidence: dismissal.evidence.len() as u64 });
+    }
+    for decision in standing.in_force() {
+        match &decision.deed {
+            Deed::Confirm { cluster_id, members, .. }
+                if standing.verdict(cluster_id).is_some_and(|verdict| verdict.id == decision.id) =>
+            {
+                input.confirmed.push(Confirmed { members: members.clone() });
+            }
+            Deed::Merge { members, .. } => input.merged.push(Merged { members: members.clone() }),
+            Deed::Split { parts, .. } => {
+                for (at, one) in parts.iter().enumerate() {
+                    input.merged.push(Merged { members: one.clone() });
+                    for other in &parts[at + 1..] {
+                        input.split.push(Split { one: one.clone(), other: other.clone() });
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 }
 
