@@ -32,8 +32,11 @@ pub struct Quarantined {
 const FEWEST_BEFORE: usize = 5;
 
 /// Takes away the new clusters of signals that flood.
-pub(crate) fn quarantine(found: &mut Vec<Found>, input: &Input, config: &ClustersConfig) -> Vec<Quarantined> {
-    if config.quarantine_from == 0 || input.previous.is_empty() {
+pub(crate) fn quarantine(
+    found: &mut Vec<&Raw>,
+    previous: &[PreviousCluster],
+    config: &ClustersConfig,
+) -> Vec<Quarantined> {
         return Vec::new();
     }
     let earlier: HashSet<&AccountId> = previous.iter().flat_map(|c| &c.members).collect();
