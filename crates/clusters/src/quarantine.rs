@@ -37,6 +37,7 @@ pub(crate) fn quarantine(
     previous: &[PreviousCluster],
     config: &ClustersConfig,
 ) -> Vec<Quarantined> {
+    if config.quarantine_from == 0 || previous.is_empty() {
         return Vec::new();
     }
     let earlier: HashSet<&AccountId> = previous.iter().flat_map(|c| &c.members).collect();
