@@ -9,8 +9,8 @@
 use std::time::Instant;
 
 use clusters::{
-    Account, ClustersConfig, Face, Input, Link, Ownership, PackCalibration, Photo, TailPoint, detect,
-    write_snapshot,
+    Account, Changes, ClustersConfig, Face, Incremental, Input, Link, Ownership, PackCalibration, Photo,
+    TailPoint, detect, write_snapshot,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -147,6 +147,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         m.input.links.push(Link { a, b, cosine: 0.55, relation: PhotoRelation::default() });
     }
     let input = m.input;
+    if std::env::args().nth(2).as_deref() == Some("update") {
+        return update(input);
+    }
     println!(
         "made {} accounts, {} faces, {} links in {:.1} s",
         input.accounts.len(),
@@ -185,5 +188,90 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(peak) = status.lines().find(|l| l.starts_with("VmHWM")) {
         println!("{peak} (the made population included)");
     }
+    Ok(())
+}
+
+/// One account of every thousand comes last, and the detector that has seen the others takes it in.
+fn update(input: Input) -> Result<(), Box<dyn std::error::Error>> {
+    let late = |account: u32| account % 1000 == 777;
+    // Every picture has one owner here.
+    let mut owner = vec![0u32; input.photos.len()];
+    input.ownerships.iter().for_each(|o| owner[o.photo as usize] = o.account);
+    let of_face = |face: u32| owner[input.faces[face as usize].photo as usize];
+    let mut other_end = vec![false; input.photos.len()];
+    for link in &input.links {
+        for (near, far) in [(link.a, link.b), (link.b, link.a)] {
+            if late(of_face(near)) {
+                other_end[input.faces[far as usize].photo as usize] = true;
+            }
+        }
+    }
+    let rows = |wanted: bool| {
+        let mut rows = Input::empty(input.as_of, input.pack.clone());
+        let place = |keep: &dyn Fn(usize) -> bool, n: usize| -> Vec<u32> {
+            let mut next = 0;
+            (0..n)
+                .map(|at| {
+                    if keep(at) {
+                        next += 1;
+                        next - 1
+                    } else {
+                        u32::MAX
+                    }
+                })
+                .collect()
+        };
+        let listed =
+            |photo: u32| late(owner[photo as usize]) == wanted || wanted && other_end[photo as usize];
+        let accounts = place(&|a| late(a as u32) == wanted, input.accounts.len());
+        let photos = place(&|p| listed(p as u32), input.photos.len());
+        let faces = place(&|f| listed(input.faces[f].photo), input.faces.len());
+        let kept = |places: &[u32], at: usize| places[at] != u32::MAX;
+        rows.accounts = (0..input.accounts.len())
+            .filter(|a| kept(&accounts, *a))
+            .map(|a| input.accounts[a].clone())
+            .collect();
+        rows.photos =
+            (0..input.photos.len()).filter(|p| kept(&photos, *p)).map(|p| input.photos[p]).collect();
+        rows.faces = (0..input.faces.len())
+            .filter(|f| kept(&faces, *f))
+            .map(|f| Face { photo: photos[input.faces[f].photo as usize], ..input.faces[f] })
+            .collect();
+        rows.ownerships = (input.ownerships.iter())
+            .filter(|o| kept(&accounts, o.account as usize))
+            .map(|o| Ownership {
+                account: accounts[o.account as usize],
+                photo: photos[o.photo as usize],
+                ..o.clone()
+            })
+            .collect();
+        rows.links = (input.links.iter())
+            .filter(|l| (late(of_face(l.a)) || late(of_face(l.b))) == wanted)
+            .map(|l| Link { a: faces[l.a as usize], b: faces[l.b as usize], ..*l })
+            .collect();
+        rows
+    };
+    let (first, later) = (rows(false), rows(true));
+    drop(input);
+    println!("{} accounts first, {} later", first.accounts.len(), later.accounts.len());
+    let start = Instant::now();
+    let (mut detector, found) = Incremental::new(first, &ClustersConfig::default())?;
+    println!("detected in {:.1} s: {} clusters", start.elapsed().as_secs_f64(), found.tables.clusters.len());
+    drop(found);
+    let start = Instant::now();
+    let updated = detector.update(Changes { rows: later, deleted: vec![] })?;
+    println!(
+        "updated in {:.2} s: {} clusters, {} members",
+        start.elapsed().as_secs_f64(),
+        updated.tables.clusters.len(),
+        updated.tables.members.len()
+    );
+    let start = Instant::now();
+    let again = detector.recomputed();
+    println!(
+        "recomputed in {:.1} s; the tables are {}",
+        start.elapsed().as_secs_f64(),
+        if again.tables == updated.tables { "equal" } else { "DIFFERENT" }
+    );
     Ok(())
 }

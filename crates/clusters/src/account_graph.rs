@@ -4,9 +4,9 @@
 //! weighs a small fraction of a photo. Weights of several shared photos add up.
 //!
 //! Invariants:
-//! - At most [`MOST_PAIRS`] pairs are written out. A photo with more owners than the cap links each owner with a few others
+//! - A bounded number of pairs is written out. A photo with more owners than the cap links each owner with a few others
 //!   only, near and far in time, with weights raised so that their sum is that of all pairs.
-//! - A generic photo (many owners, no creation burst) links only accounts that share a second generic photo, more often than
+//! - A popular photo (many owners, no creation burst) links only accounts that share a second popular photo, more often than
 //!   chance would have it.
 
 use petgraph::graph::NodeIndex;
@@ -14,11 +14,10 @@ use rayon::prelude::*;
 
 use crate::ClustersConfig;
 use crate::communities::AccountGraph;
-use crate::incidence::{Hold, Incidence, Table};
+use crate::incidence::{Incidence, Table};
+use crate::popularity::{Popularity, mass_burst, person_burst};
 use crate::times::{Births, Burst};
 
-/// Pairs written out at most; beyond, the cap on owners is lowered.
-const MOST_PAIRS: u64 = 20_000_000;
 /// Links that an owner of a widely shared photo gets in each direction.
 const REACH: usize = 8;
 /// Weight of one person on two photos, against one photo on two accounts.
@@ -27,14 +26,12 @@ const PERSON_WEIGHT: f64 = 0.06;
 const BURST_PERSON_WEIGHT: f64 = 0.5;
 /// Owners from which on a photo that no burst explains weighs less and less.
 const COMMON: f64 = 10.0;
-/// Generic photos of one account that are combined in pairs at most.
-const MOST_GENERIC: usize = 12;
-
 /// What the graph is made from.
 #[derive(Clone, Copy)]
 pub(crate) struct Parts<'a> {
     pub(crate) inc: &'a Incidence,
     pub(crate) births: &'a Births,
+    pub(crate) popularity: &'a Popularity,
     pub(crate) config: &'a ClustersConfig,
     /// Accounts that link nobody: victims, allowed and verified ones.
     pub(crate) aside: &'a [bool],
@@ -51,34 +48,15 @@ pub struct Suppressed {
     pub owners: u32,
 }
 
-/// The graph, and what was held back.
-pub(crate) struct Built {
-    pub(crate) graph: AccountGraph,
-    pub(crate) suppressed: Vec<Suppressed>,
-}
-
 type Pair = (u32, u32, f32);
 
 /// What becomes of one shared thing.
 enum Links {
     Pairs(Vec<Pair>),
-    Generic(u32),
     Nothing,
 }
 
 impl Parts<'_> {
-    /// The creation burst among a photo's owners, if it is plain: at least five times as dense as the population.
-    pub(crate) fn mass_burst(&self, owners: &[u32]) -> Option<Burst> {
-        if owners.len() < self.config.mass_owners {
-            return None;
-        }
-        let fewest = (owners.len() / 5).max(self.config.mass_owners * 3 / 4);
-        self.births.burst(owners, fewest).filter(|b| {
-            let share = b.inside as f64 / owners.len() as f64;
-            b.evidence > 20.0 && b.mass <= 0.15 && share >= 5.0 * b.mass
-        })
-    }
-
     /// The owners of a burst. Where it holds most of them, the others are its own (older accounts that were bought); where
     /// it does not, they are bystanders of something popular.
     fn made_together(&self, owners: &[u32], burst: Burst) -> Vec<u32> {
@@ -87,19 +65,6 @@ impl Parts<'_> {
         }
         let inside = |a: &u32| (burst.from..=burst.to).contains(&self.births.at(*a));
         owners.iter().copied().filter(inside).collect()
-    }
-
-    /// The creation burst among those who show one person: what a ring that owns many photos of somebody looks like, and
-    /// a celebrity's fans do not.
-    fn person_burst(&self, owners: &[u32]) -> Option<Burst> {
-        if owners.len() >= self.config.mass_owners {
-            return self.mass_burst(owners);
-        }
-        if owners.len() < 4 {
-            return None;
-        }
-        let fewest = (owners.len() * 2).div_ceil(3).max(4);
-        self.births.burst(owners, fewest).filter(|b| b.evidence > 8.0 && b.mass <= 0.05)
     }
 
     fn closeness(&self, a: u32, b: u32) -> f64 {
@@ -135,7 +100,10 @@ impl Parts<'_> {
     }
 
     fn photo_links(&self, entity: u32, cap: usize) -> Links {
-        if self.inc.photos.owners(entity).len() < 2 || self.inc.photo_barred(entity) {
+        if self.inc.photos.owners(entity).len() < 2
+            || self.inc.photo_barred(entity)
+            || self.inc.popular(entity)
+        {
             return Links::Nothing;
         }
         let owners = self.owners(&self.inc.photos, entity);
@@ -143,121 +111,70 @@ impl Parts<'_> {
             return Links::Nothing;
         }
         let worth = 0.97 * self.inc.worth(entity);
-        if let Some(burst) = self.mass_burst(&owners) {
+        if let Some(burst) = mass_burst(self.births, self.config, &owners) {
             let made = self.made_together(&owners, burst);
             let background = owners.len() - made.len();
             return Links::Pairs(self.link(&made, worth * self.inc.rarity(background + 2), cap));
         }
         if owners.len() > self.config.generic_owners {
-            return Links::Generic(owners.len() as u32);
+            return Links::Nothing;
         }
         let common = (COMMON / owners.len() as f64).min(1.0);
         Links::Pairs(self.link(&owners, worth * common * self.inc.rarity(owners.len()), cap))
     }
 
     fn person_links(&self, person: u32, cap: usize) -> Links {
-        if self.inc.people.owners(person).len() < 2 || self.inc.person_barred(person) {
+        let held_back = self.inc.person_barred(person) || self.inc.popular_person(person);
+        if self.inc.people.owners(person).len() < 2 || held_back {
             return Links::Nothing;
         }
         let owners = self.owners(&self.inc.people, person);
         if owners.len() < 2 {
             return Links::Nothing;
         }
-        if let Some(burst) = self.person_burst(&owners) {
+        if let Some(burst) = person_burst(self.births, self.config, &owners) {
             let made = self.made_together(&owners, burst);
             return Links::Pairs(self.link(&made, BURST_PERSON_WEIGHT, cap));
         }
         if owners.len() <= cap {
             return Links::Pairs(self.link(&owners, PERSON_WEIGHT * self.inc.rarity(owners.len()), cap));
         }
-        Links::Generic(owners.len() as u32)
+        Links::Nothing
     }
 
-    /// Links accounts that share two generic photos, where that happens at least four times as often as by chance.
-    fn generic_links(&self, generic: &[bool], owners: &[u32], accounts: usize, cap: usize) -> Vec<Pair> {
-        let mut doubles: Vec<(u32, u32, u32)> = (0..accounts as u32)
-            .into_par_iter()
-            .filter(|a| !self.aside[*a as usize])
-            .flat_map_iter(|account| {
-                let holds = self.inc.photos.of_account(account);
-                let mut own: Vec<u32> =
-                    holds.iter().map(|h: &Hold| h.entity).filter(|e| generic[*e as usize]).collect();
-                own.sort_unstable_by_key(|e| (owners[*e as usize], *e));
-                own.truncate(MOST_GENERIC);
-                own.sort_unstable();
-                let all = own.clone();
-                own.into_iter().enumerate().flat_map(move |(i, e)| {
-                    all[i + 1..].iter().map(move |f| (e, *f, account)).collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        doubles.par_sort_unstable();
+    /// Links accounts that share two popular photos which belong together.
+    fn double_links(&self, cap: usize) -> Vec<Pair> {
         let mut pairs = Vec::new();
-        for group in doubles.chunk_by(|x, y| (x.0, x.1) == (y.0, y.1)) {
-            let (e, f) = (group[0].0, group[0].1);
-            let chance = f64::from(owners[e as usize]) * f64::from(owners[f as usize]) / accounts as f64;
-            if group.len() >= 2 && group.len() as f64 >= 4.0 * chance + 1.0 {
-                let accounts: Vec<u32> = group.iter().map(|d| d.2).collect();
-                let worth = self.inc.worth(e).min(self.inc.worth(f));
+        for (e, f) in &self.popularity.doubles {
+            let other = self.inc.photos.owners(*f);
+            let has = |account: u32| other.binary_search_by_key(&account, |h| h.account).is_ok();
+            let accounts: Vec<u32> =
+                self.owners(&self.inc.photos, *e).into_iter().filter(|a| has(*a)).collect();
+            if accounts.len() >= 2 && !self.inc.photo_barred(*e) && !self.inc.photo_barred(*f) {
+                let worth = self.inc.worth(*e).min(self.inc.worth(*f));
                 pairs.extend(self.link(&accounts, 0.8 * worth * self.inc.rarity(accounts.len()), cap));
             }
         }
         pairs
     }
 
-    /// The cap on owners for all pairs, lowered until the pairs stay under [`MOST_PAIRS`].
-    fn cap(&self) -> usize {
-        let mut pairs = vec![0u64; self.config.pair_cap + 1];
-        for table in [&self.inc.photos, &self.inc.people] {
-            for entity in 0..table.entities() {
-                let n = table.owners(entity).len();
-                if (2..=self.config.pair_cap).contains(&n) {
-                    pairs[n] += (n * (n - 1) / 2) as u64;
-                }
-            }
-        }
-        let mut sum = 0;
-        let fits = pairs.iter().take_while(|p| {
-            sum += **p;
-            sum <= MOST_PAIRS
-        });
-        (fits.count() - 1).max(2)
-    }
-
     /// Builds the graph over all accounts.
-    pub(crate) fn build(&self, accounts: usize) -> Built {
-        let cap = self.cap();
-        let mut suppressed = Vec::new();
-        let mut generic = vec![false; self.inc.photos.entities() as usize];
-        let mut owners = vec![0u32; generic.len()];
-        let mut pairs: Vec<Pair> = Vec::new();
-        let photos: Vec<(u32, Links)> = (0..self.inc.photos.entities())
+    pub(crate) fn build(&self, accounts: usize) -> AccountGraph {
+        let cap = self.popularity.cap;
+        let mut pairs: Vec<Pair> = self.double_links(cap);
+        let photos: Vec<Links> = (0..self.inc.photos.entities())
             .into_par_iter()
-            .map(|e| (e, self.photo_links(e, cap)))
-            .filter(|(_, l)| !matches!(l, Links::Nothing))
+            .map(|e| self.photo_links(e, cap))
+            .filter(|l| !matches!(l, Links::Nothing))
             .collect();
-        for (entity, links) in photos {
-            match links {
-                Links::Pairs(own) => pairs.extend(own),
-                Links::Generic(n) => {
-                    generic[entity as usize] = true;
-                    owners[entity as usize] = n;
-                    suppressed.push(Suppressed { entity, person: false, owners: n });
-                }
-                Links::Nothing => {}
-            }
-        }
-        pairs.extend(self.generic_links(&generic, &owners, accounts, cap));
-        let people: Vec<(u32, Links)> = (0..self.inc.people.entities())
+        let people: Vec<Links> = (0..self.inc.people.entities())
             .into_par_iter()
-            .map(|p| (p, self.person_links(p, cap)))
-            .filter(|(_, l)| !matches!(l, Links::Nothing))
+            .map(|p| self.person_links(p, cap))
+            .filter(|l| !matches!(l, Links::Nothing))
             .collect();
-        for (entity, links) in people {
-            match links {
-                Links::Pairs(own) => pairs.extend(own),
-                Links::Generic(n) => suppressed.push(Suppressed { entity, person: true, owners: n }),
-                Links::Nothing => {}
+        for links in photos.into_iter().chain(people) {
+            if let Links::Pairs(own) = links {
+                pairs.extend(own);
             }
         }
         // The weight stands in the order, so that sums do not depend on which thread came first.
@@ -276,6 +193,6 @@ impl Parts<'_> {
         for (a, b, weight) in pairs.into_iter().filter(|p| p.2 > 0.0) {
             graph.add_edge(NodeIndex::new(a as usize), NodeIndex::new(b as usize), weight);
         }
-        Built { graph, suppressed }
+        graph
     }
 }

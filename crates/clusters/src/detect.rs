@@ -7,21 +7,23 @@ use records::tables::Tables;
 use records::{AccountId, PhotoKey};
 
 use crate::account_graph::{Parts, Suppressed};
+use crate::background::Background;
 use crate::communities::{Options, communities};
 use crate::decisions::Decisions;
-use crate::entities::entities;
+use crate::entities::{Entities, entities};
 use crate::evidence::{NONE, evidence};
 use crate::incidence::Incidence;
-use crate::input::Input;
+use crate::input::{Dismissed, Input, PreviousCluster};
 use crate::judge::{Court, Found};
+use crate::popularity::Popularity;
 use crate::profile::Profiles;
-use crate::quarantine::{Quarantined, quarantine};
+use crate::quarantine::Quarantined;
 use crate::score::{Scoring, generated_shares};
-use crate::tables::{attach, tables};
+use crate::tables::{Raw, attach, finish, raws};
 use crate::times::Births;
 use crate::typed::{tau, typed_links};
-use crate::victims::{Ownership, ownerships};
-use crate::{ClustersConfig, ClustersError};
+use crate::victims::ownerships;
+use crate::{ClustersConfig, ClustersError, PackCalibration};
 
 /// What came of it.
 #[derive(Debug)]
@@ -46,45 +48,105 @@ pub struct Detection {
 /// [`ClustersError::Reference`] or [`ClustersError::TooMany`] if the input contradicts itself or is too large.
 pub fn detect(input: Input, config: &ClustersConfig) -> Result<Detection, ClustersError> {
     let mut input = input.canonical()?;
-    let tau = tau(&input, config);
-    let links = typed_links(&input, config, tau);
+    let (previous, dismissed) = (std::mem::take(&mut input.previous), std::mem::take(&mut input.dismissed));
+    let (local, background) = find(&mut input, config, None);
+    let background = background.unwrap_or_default();
+    Ok(detection(&local.raws, &local, &background, &input.pack, (&previous, &dismissed), config))
+}
+
+/// What was found in some of a population, or all of it, before clusters have names.
+#[derive(Debug)]
+pub(crate) struct Local {
+    pub(crate) raws: Vec<Raw>,
+    pub(crate) suppressed: Vec<(PhotoKey, Suppressed)>,
+    pub(crate) communities: usize,
+    /// What the photos and faces of the input belong to.
+    pub(crate) entities: Entities,
+}
+
+/// Names the clusters and puts everything together.
+pub(crate) fn detection(
+    raws: &[Raw],
+    local: &Local,
+    background: &Background,
+    pack: &PackCalibration,
+    (previous, dismissed): (&[PreviousCluster], &[Dismissed]),
+    config: &ClustersConfig,
+) -> Detection {
+    let finished = finish(raws.iter().collect(), previous, dismissed, config);
+    let mut thresholds = thresholds(config, pack, background.tau);
+    for flood in &finished.quarantined {
+        thresholds.insert(format!("quarantined.{}", flood.signal), flood.held_back as f64);
+    }
+    Detection {
+        tables: finished.tables,
+        thresholds,
+        suppressed: local.suppressed.clone(),
+        dismissed: finished.dismissed,
+        quarantined: finished.quarantined,
+        communities: local.communities,
+    }
+}
+
+/// Finds clusters in a canonical input, whose links are used up. Without a background, the input is the whole population and
+/// its background is measured.
+pub(crate) fn find(
+    input: &mut Input,
+    config: &ClustersConfig,
+    background: Option<&Background>,
+) -> (Local, Option<Background>) {
+    let tau = background.map_or_else(|| tau(input, config), |b| b.tau);
+    let links = typed_links(input, config, tau);
     input.links = Vec::new();
-    let entities = entities(&input, &links);
-    let inc = Incidence::new(&input, &entities);
-    let births = Births::new(&input.accounts);
-    let profiles = Profiles::new(&input.accounts);
-    let generated = generated_shares(&input);
+    let input = &*input;
+    let entities = entities(input, &links);
+    let mut inc = Incidence::new(input, &entities);
+    let mut measured = None;
+    let background = match background {
+        Some(background) => background,
+        None => measured.insert(Background::of(input, &entities, &inc, tau, config)),
+    };
+    let popularity = background.popularity(input, &entities);
+    inc.against(
+        background.accounts,
+        background.posts.clone(),
+        popularity.photos.clone(),
+        popularity.people.clone(),
+    );
+    let births = Births::new(&input.accounts, &background.births);
+    let profiles = Profiles::new(&input.accounts, &background.weights);
+    let generated = generated_shares(input);
     tracing::debug!(tau, links = links.len(), "typed links grouped into photos and people");
 
-    let decisions = Decisions::new(&input);
+    let decisions = Decisions::new(input);
     let ownerships = if config.without.iter().any(|w| w == "victims") {
         vec![None; input.accounts.len()]
     } else {
-        ownerships(&input, &inc, &births, &profiles)
+        ownerships(input, &inc, &births, &profiles)
     };
     // Whom an analyst confirmed as a bot is nobody's victim.
-    let owners: Vec<Option<Ownership>> = ownerships
+    let likely: Vec<bool> = ownerships
         .iter()
         .zip(&decisions.confirmed)
-        .map(|(o, sure)| o.clone().filter(|o| !*sure && o.log_odds() > 0.0))
+        .map(|(o, sure)| !*sure && o.as_ref().is_some_and(|o| o.log_odds() > 0.0))
         .collect();
     let allowed: BTreeSet<&AccountId> = input.allow.accounts.iter().collect();
     let aside: Vec<bool> = input
         .accounts
         .iter()
-        .zip(&owners)
-        .map(|(a, owner)| owner.is_some() || a.facts.verified == Some(true) || allowed.contains(&a.id))
+        .zip(&likely)
+        .map(|(a, owner)| *owner || a.facts.verified == Some(true) || allowed.contains(&a.id))
         .collect();
 
-    let parts = Parts { inc: &inc, births: &births, config, aside: &aside };
-    let mut built = parts.build(input.accounts.len());
-    decisions.shape(&mut built.graph);
+    let parts = Parts { inc: &inc, births: &births, popularity: &popularity, config, aside: &aside };
+    let mut graph = parts.build(input.accounts.len());
+    decisions.shape(&mut graph);
     let options = Options { split_below: config.split_below, seeds: config.seeds };
-    let groups = decisions.regroup(&built.graph, communities(&built.graph, options));
-    tracing::debug!(links = built.graph.edge_count(), communities = groups.len(), "account graph");
+    let groups = decisions.regroup(&graph, communities(&graph, options));
+    tracing::debug!(links = graph.edge_count(), communities = groups.len(), "account graph");
 
     let scoring = Scoring {
-        input: &input,
+        input,
         inc: &inc,
         births: &births,
         profiles: &profiles,
@@ -96,40 +158,43 @@ pub fn detect(input: Input, config: &ClustersConfig) -> Result<Detection, Cluste
         without: &config.without,
     };
     let court =
-        Court { scoring, graph: &built.graph, owners: &owners, aside: &aside, decisions: &decisions, config };
+        Court { scoring, graph: &graph, likely: &likely, aside: &aside, decisions: &decisions, config };
     let mut found: Vec<Found> = groups.par_iter().flat_map_iter(|g| court.judge(g)).collect();
     court.reunite(&mut found);
     court.recruit(&mut found);
-    let quarantined = quarantine(&mut found, &input, config);
 
     let mut cluster_of = vec![NONE; input.accounts.len()];
     for (at, cluster) in found.iter().enumerate() {
         cluster.members.iter().for_each(|m| cluster_of[m.account as usize] = at as u32);
     }
-    let hurt = attach(&inc, &owners, &mut cluster_of);
-    let rows = evidence(&input, &entities, &inc, &links, tau, &cluster_of);
-    let mut suppressed: Vec<(PhotoKey, Suppressed)> = built
-        .suppressed
-        .iter()
-        .map(|s| {
-            let photo = if s.person { input.faces[s.entity as usize].photo } else { s.entity };
-            (input.photos[photo as usize].key, *s)
-        })
-        .collect();
-    suppressed.sort_by_key(|(key, s)| (std::cmp::Reverse(s.owners), s.person, *key));
-    let (tables, dismissed) = tables(&input, &inc, &entities.photo, &found, (&owners, &hurt), rows);
-    let mut thresholds = thresholds(config, &input, tau);
-    for flood in &quarantined {
-        thresholds.insert(format!("quarantined.{}", flood.signal), flood.held_back as f64);
-    }
-    Ok(Detection { tables, thresholds, suppressed, dismissed, quarantined, communities: groups.len() })
+    let hurt = attach(&inc, &likely, &mut cluster_of);
+    let rows = evidence(input, &entities, &inc, &links, tau, &cluster_of);
+    let raws = raws(input, &inc, &entities.photo, &found, (&ownerships, &hurt), rows);
+    let suppressed = suppressed(input, &popularity);
+    let local = Local { raws, suppressed, communities: groups.len(), entities };
+    (local, measured)
 }
 
-fn thresholds(config: &ClustersConfig, input: &Input, tau: f32) -> BTreeMap<String, f64> {
+/// What is popular, most widely shown first.
+fn suppressed(input: &Input, popularity: &Popularity) -> Vec<(PhotoKey, Suppressed)> {
+    let photos = popularity.photos.iter().map(|(e, n)| (*e, false, *n));
+    let people = popularity.people.iter().map(|(e, n)| (*e, true, *n));
+    let mut all: Vec<(PhotoKey, Suppressed)> = photos
+        .chain(people)
+        .map(|(entity, person, owners)| {
+            let photo = if person { input.faces[entity as usize].photo } else { entity };
+            (input.photos[photo as usize].key, Suppressed { entity, person, owners })
+        })
+        .collect();
+    all.sort_by_key(|(key, s)| (std::cmp::Reverse(s.owners), s.person, *key, s.entity));
+    all
+}
+
+fn thresholds(config: &ClustersConfig, pack: &PackCalibration, tau: f32) -> BTreeMap<String, f64> {
     [
         ("tau", f64::from(tau)),
-        ("link_floor", f64::from(input.pack.link_floor)),
-        ("same_photo_cosine", f64::from(input.pack.same_photo_cosine)),
+        ("link_floor", f64::from(pack.link_floor)),
+        ("same_photo_cosine", f64::from(pack.same_photo_cosine)),
         ("copy_cosine", f64::from(config.copy_cosine)),
         ("pdq_distance", f64::from(config.pdq_distance)),
         ("false_neighbours", config.false_neighbours),

@@ -15,7 +15,7 @@ use crate::typed::TypedLink;
 use crate::union_find::UnionFind;
 
 /// What each photo and face belongs to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Entities {
     /// Photo -> photo entity (the smallest photo among its copies).
     pub(crate) photo: Vec<u32>,

@@ -77,7 +77,7 @@ pub(crate) fn evidence(
             };
             (cluster_of[a.account as usize], row)
         };
-    let value = |entity: u32| inc.worth(entity) * inc.rarity(inc.photos.owners(entity).len());
+    let value = |entity: u32| inc.worth(entity) * inc.rarity(inc.photo_owners(entity));
 
     let mut rows = Vec::new();
     for group in owned.chunk_by(|x, y| {
@@ -89,7 +89,7 @@ pub(crate) fn evidence(
         }
         let entity = entities.photo[photo as usize];
         let alike = photo_has_face[photo as usize].then_some(1.0);
-        let all = inc.photos.owners(entity).len();
+        let all = inc.photo_owners(entity);
         for other in &group[1..] {
             rows.push(row(group[0], other, LinkKind::SameBytes, alike, Some(0), all, value(entity)));
         }
@@ -128,10 +128,10 @@ pub(crate) fn evidence(
         };
         let (all, weight) = if link.kind == LinkKind::SamePhoto {
             let entity = entities.photo[pa as usize];
-            (inc.photos.owners(entity).len(), value(entity))
+            (inc.photo_owners(entity), value(entity))
         } else {
             let person = entities.person[link.a as usize];
-            let all = inc.people.owners(person).len().max(2);
+            let all = inc.person_owners(person).max(2);
             (all, PERSON_WEIGHT * inc.rarity(all))
         };
         let pdq = link.pdq.map(i32::from);

@@ -96,13 +96,18 @@ impl Group {
         let mut company: HashMap<u32, f64> = HashMap::new();
         let mut shared = Vec::new();
         for (entity, inside) in inside {
-            let all = inc.photos.owners(entity);
-            if all.len() < 2 || inc.photo_barred(entity) {
+            let all = inc.photo_owners(entity);
+            if all < 2 || inc.photo_barred(entity) {
                 continue;
             }
-            // The scan for owners stops early on photos of thousands, where a victim more or less changes nothing.
-            let owners = all.iter().take(200).filter(|h| owner(h.account)).count();
-            let outside = all.len().saturating_sub(inside + owners);
+            // What is popular was stolen from nobody. The scan for owners stops early on photos of thousands, where a victim
+            // more or less changes nothing.
+            let owners = if inc.popular(entity) {
+                0
+            } else {
+                inc.photos.owners(entity).iter().take(200).filter(|h| owner(h.account)).count()
+            };
+            let outside = all.saturating_sub(inside + owners);
             if inside + usize::from(owners > 0) < 2 {
                 continue;
             }
@@ -120,7 +125,7 @@ impl Group {
             .iter()
             .filter(|(_, inside)| **inside >= 2)
             .map(|(person, inside)| {
-                let all = inc.people.owners(*person).len().max(*inside);
+                let all = inc.person_owners(*person).max(*inside);
                 (*person, 0.5 * (*inside - 1) as f64 * (1.5 * *inside as f64 / all as f64).min(1.0))
             })
             .collect();
@@ -136,10 +141,13 @@ impl Group {
         let outside: Vec<(usize, usize)> = faces
             .iter()
             .map(|p| {
-                let all = inc.people.owners(*p);
-                let owners = all.iter().take(200).filter(|h| owner(h.account)).count();
+                let owners = if inc.popular_person(*p) {
+                    0
+                } else {
+                    inc.people.owners(*p).iter().take(200).filter(|h| owner(h.account)).count()
+                };
                 let inside = people.get(p).copied().unwrap_or(0);
-                (inside, all.len().saturating_sub(inside + owners))
+                (inside, inc.person_owners(*p).saturating_sub(inside + owners))
             })
             .collect();
         // People whom mostly outsiders show say little about who the group's person is.

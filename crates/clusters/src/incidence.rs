@@ -3,6 +3,9 @@
 //! Invariant: rows are sorted by account, then entity (and by entity, then account), with one row for a pair: an account that
 //! holds three copies of a photo holds it once, since the earliest time it was seen there.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use crate::entities::Entities;
@@ -100,9 +103,13 @@ pub(crate) struct Incidence {
     /// Photo entity or person barred by an allow-list.
     barred_photo: Vec<bool>,
     barred_person: Vec<bool>,
+    /// Accounts that popularity is measured against.
     accounts: usize,
     /// When photos were first seen on accounts, sorted.
-    posts: Vec<i64>,
+    posts: Arc<Vec<i64>>,
+    /// Photo entity or person -> accounts that show it, if it is popular: shown by many, without a creation burst.
+    popular_photo: HashMap<u32, u32>,
+    popular_person: HashMap<u32, u32>,
 }
 
 impl Incidence {
@@ -133,8 +140,6 @@ impl Incidence {
             .map(|h| Hold { entity: person_of[h.entity as usize], ..*h })
             .collect();
 
-        let mut posts: Vec<i64> = holds.iter().map(|h| h.since).collect();
-        posts.par_sort_unstable();
         let mut barred_person = vec![false; input.faces.len()];
         for key in &input.allow.faces {
             let Ok(photo) = input.photos.binary_search_by_key(&key.photo, |p| p.key) else { continue };
@@ -159,7 +164,57 @@ impl Incidence {
             barred_photo,
             barred_person,
             accounts: input.accounts.len(),
-            posts,
+            posts: Arc::default(),
+            popular_photo: HashMap::new(),
+            popular_person: HashMap::new(),
+        }
+    }
+
+    /// When photos were first seen on accounts, sorted.
+    pub(crate) fn posts(&self) -> Vec<i64> {
+        let mut posts: Vec<i64> = self.photos.by_account.iter().map(|h| h.since).collect();
+        posts.par_sort_unstable();
+        posts
+    }
+
+    /// Takes the figures of the population as a whole: how many accounts there are, when they posted, and what is popular.
+    pub(crate) fn against(
+        &mut self,
+        accounts: usize,
+        posts: Arc<Vec<i64>>,
+        popular_photo: HashMap<u32, u32>,
+        popular_person: HashMap<u32, u32>,
+    ) {
+        self.accounts = accounts;
+        self.posts = posts;
+        self.popular_photo = popular_photo;
+        self.popular_person = popular_person;
+    }
+
+    /// Whether many show a photo without having been made together.
+    pub(crate) fn popular(&self, photo: u32) -> bool {
+        self.popular_photo.contains_key(&photo)
+    }
+
+    /// Whether many show a person without having been made together.
+    pub(crate) fn popular_person(&self, person: u32) -> bool {
+        self.popular_person.contains_key(&person)
+    }
+
+    /// Accounts that show a photo. Of a popular one they are counted once for the whole population, so that one account
+    /// more changes nothing elsewhere.
+    pub(crate) fn photo_owners(&self, photo: u32) -> usize {
+        match self.popular_photo.get(&photo) {
+            Some(owners) => *owners as usize,
+            None => self.photos.owners(photo).len(),
+        }
+    }
+
+    /// Accounts that show a person; of a popular one as above.
+    pub(crate) fn person_owners(&self, person: u32) -> usize {
+        match self.popular_person.get(&person) {
+            Some(owners) => *owners as usize,
+            None => self.people.owners(person).len(),
         }
     }
 
@@ -190,7 +245,7 @@ impl Incidence {
             0 | 1 => 1.0,
             faces => {
                 let explained = if faces == 2 { 4 } else { 3 * faces } as f64;
-                let owners = self.photos.owners(entity).len() as f64;
+                let owners = self.photo_owners(entity) as f64;
                 1.0 - 0.75 * (explained / owners.max(1.0)).min(1.0)
             }
         }

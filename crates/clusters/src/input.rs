@@ -178,11 +178,21 @@ impl Input {
         }
     }
 
+    /// Takes over what analysts decided, and the clusters before.
+    pub(crate) fn take_decisions(&mut self, from: &Self) {
+        self.allow = from.allow.clone();
+        self.previous = from.previous.clone();
+        self.dismissed = from.dismissed.clone();
+        self.confirmed = from.confirmed.clone();
+        self.merged = from.merged.clone();
+        self.split = from.split.clone();
+    }
+
     /// Sorts everything by ids, removes doubles and re-numbers the references.
     ///
     /// # Errors
     /// [`ClustersError::Reference`] if an index points past its table, [`ClustersError::TooMany`] past 2^32 rows.
-    pub(crate) fn canonical(mut self) -> Result<Self, ClustersError> {
+    pub(crate) fn canonical(self) -> Result<Self, ClustersError> {
         let tables = [
             ("accounts", self.accounts.len()),
             ("photos", self.photos.len()),
@@ -201,7 +211,11 @@ impl Input {
             self.ownerships.iter().all(|o| (o.photo as usize) < photos && (o.account as usize) < accounts),
         )?;
         check("links", self.links.iter().all(|l| (l.a as usize) < faces && (l.b as usize) < faces))?;
+        Ok(self.sorted())
+    }
 
+    /// The same without looking whether references are right.
+    pub(crate) fn sorted(mut self) -> Self {
         let account_at = sort_by_key(&mut self.accounts, |a| a.id.clone());
         let photo_at = sort_by_key(&mut self.photos, |p| p.key);
         for face in &mut self.faces {
@@ -241,7 +255,7 @@ impl Input {
         });
         self.links.dedup_by(|x, y| (x.a, x.b) == (y.a, y.b));
         self.previous.sort_by(|x, y| x.cluster_id.cmp(&y.cluster_id));
-        Ok(self)
+        self
     }
 }
 

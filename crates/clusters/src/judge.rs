@@ -16,7 +16,6 @@ use crate::input::Input;
 use crate::leiden::{renumber, split_disconnected};
 use crate::score::{Score, Scoring};
 use crate::times::Burst;
-use crate::victims::Ownership;
 
 /// Own signals below which an account is let go, however suspicious its company.
 const HONEST: f64 = -3.0;
@@ -47,7 +46,8 @@ pub(crate) struct Found {
 pub(crate) struct Court<'a> {
     pub(crate) scoring: Scoring<'a>,
     pub(crate) graph: &'a AccountGraph,
-    pub(crate) owners: &'a [Option<Ownership>],
+    /// Account -> whether it is the likely owner of what others re-use.
+    pub(crate) likely: &'a [bool],
     /// Accounts that are in no cluster: victims, allowed and verified ones.
     pub(crate) aside: &'a [bool],
     pub(crate) decisions: &'a Decisions,
@@ -87,7 +87,7 @@ impl Court<'_> {
     pub(crate) fn group(&self, accounts: Vec<u32>) -> (Group, Option<Burst>) {
         let burst = self.scoring.burst(&accounts);
         let together = burst.is_some_and(|b| b.evidence > 6.0);
-        let group = Group::new(accounts, self.inc(), together, |a| self.owners[a as usize].is_some());
+        let group = Group::new(accounts, self.inc(), together, |a| self.likely[a as usize]);
         (group, burst)
     }
 

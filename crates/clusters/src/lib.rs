@@ -13,6 +13,7 @@
 //! - The same person on two photos accuses nobody unless a creation burst and bot-like profiles say so as well.
 
 mod account_graph;
+mod background;
 mod calibration;
 mod communities;
 mod config;
@@ -23,11 +24,13 @@ mod error;
 mod evidence;
 mod group;
 mod incidence;
+mod incremental;
 mod input;
 mod judge;
 mod leiden;
 mod lineage;
 mod own;
+mod popularity;
 mod profile;
 mod quarantine;
 mod recruit;
@@ -45,6 +48,7 @@ pub use calibration::Calibration;
 pub use config::ClustersConfig;
 pub use detect::{Detection, detect};
 pub use error::ClustersError;
+pub use incremental::{Changes, Incremental};
 pub use input::{
     Account, AllowLists, Confirmed, Dismissed, Face, Input, Link, Merged, Ownership, Photo, PreviousCluster,
     Split,

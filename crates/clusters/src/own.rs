@@ -6,6 +6,7 @@ use crate::group::{Group, Part};
 use crate::profile::rules_that_fit;
 use crate::score::{Score, Scoring, between};
 use crate::times::{Births, Burst};
+use crate::victims::LEAST;
 
 /// A day in microseconds: bursts shorter than that are taken as a day long.
 const DAY: i64 = 86_400_000_000;
@@ -114,7 +115,7 @@ impl Scoring<'_> {
             );
         }
         if let Some(ownership) = &self.ownerships[account as usize] {
-            let value = between(&[(-1.5, 0.0), (0.0, -2.5)], ownership.log_odds());
+            let value = between(&[(LEAST, 0.0), (0.0, -2.5)], ownership.log_odds());
             let detail = format!("its photos are its own with a probability of {:.2}", ownership.score());
             score.add(cal, "own_photos", value, detail);
         }

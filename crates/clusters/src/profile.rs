@@ -37,16 +37,21 @@ fn many_digits(facts: &ProfileFacts) -> Option<bool> {
     Some(name.chars().rev().take_while(char::is_ascii_digit).count() >= 4)
 }
 
-/// How common each rule is among all accounts.
+/// What each rule adds where it fits and where it does not, given how common it is in a population.
+#[derive(Clone, Default, PartialEq, Debug)]
+pub(crate) struct Weights(Vec<(f64, f64)>);
+
+/// How far each account's profile is a bot's.
 #[derive(Debug)]
 pub(crate) struct Profiles {
     log_odds: Vec<f32>,
     known: Vec<u8>,
 }
 
-impl Profiles {
-    pub(crate) fn new(accounts: &[Account]) -> Self {
-        let weights: Vec<(f64, f64)> = RULES
+impl Weights {
+    /// Counts how common the rules are.
+    pub(crate) fn of(accounts: &[Account]) -> Self {
+        let weights = RULES
             .iter()
             .map(|rule| {
                 let (mut known, mut fit) = (0usize, 0usize);
@@ -63,9 +68,15 @@ impl Profiles {
                 (fits * SHRINK, fits_not * SHRINK)
             })
             .collect();
+        Self(weights)
+    }
+}
+
+impl Profiles {
+    pub(crate) fn new(accounts: &[Account], weights: &Weights) -> Self {
         let judge = |facts: &ProfileFacts| {
             let (mut sum, mut known) = (0.0, 0);
-            for (rule, (yes, no)) in RULES.iter().zip(&weights) {
+            for (rule, (yes, no)) in RULES.iter().zip(&weights.0) {
                 if let Some(fits) = (rule.fits)(facts) {
                     sum += if fits { *yes } else { *no };
                     known += 1;
@@ -146,12 +157,13 @@ mod tests {
         let mut accounts: Vec<Account> = (0..200).map(|i| account(i, organic())).collect();
         accounts.push(account(200, bot()));
         accounts.push(account(201, ProfileFacts::default()));
-        let rare = Profiles::new(&accounts);
+        let rare = Profiles::new(&accounts, &Weights::of(&accounts));
         assert!(rare.log_odds(200) > 3.0 && rare.log_odds(0) < -1.5);
         assert_eq!((rare.log_odds(201), rare.known(201)), (0.0, 0));
 
         let everybody: Vec<Account> = (0..200).map(|i| account(i, bot())).collect();
-        assert!(Profiles::new(&everybody).log_odds(0).abs() < 0.2, "what fits everybody says nothing");
+        let common = Profiles::new(&everybody, &Weights::of(&everybody));
+        assert!(common.log_odds(0).abs() < 0.2, "what fits everybody says nothing");
         assert_eq!(rules_that_fit(&bot()).count(), 5);
         assert_eq!(bare_name(&organic()).as_deref(), Some("annaa"));
         assert_eq!(bare_name(&bot()), None);

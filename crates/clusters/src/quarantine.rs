@@ -12,8 +12,8 @@ use records::AccountId;
 
 use crate::ClustersConfig;
 use crate::calibration::logit;
-use crate::input::Input;
-use crate::judge::Found;
+use crate::input::PreviousCluster;
+use crate::tables::Raw;
 
 /// A signal whose new clusters were held back.
 #[derive(Clone, PartialEq, Debug)]
@@ -32,40 +32,43 @@ pub struct Quarantined {
 const FEWEST_BEFORE: usize = 5;
 
 /// Takes away the new clusters of signals that flood.
-pub(crate) fn quarantine(found: &mut Vec<Found>, input: &Input, config: &ClustersConfig) -> Vec<Quarantined> {
-    if config.quarantine_from == 0 || input.previous.is_empty() {
+pub(crate) fn quarantine(
+    found: &mut Vec<&Raw>,
+    previous: &[PreviousCluster],
+    config: &ClustersConfig,
+) -> Vec<Quarantined> {
+    if config.quarantine_from == 0 || previous.is_empty() {
         return Vec::new();
     }
-    let earlier: HashSet<&AccountId> = input.previous.iter().flat_map(|c| &c.members).collect();
-    let is_new = |cluster: &Found| {
-        let known =
-            cluster.members.iter().filter(|m| earlier.contains(&input.accounts[m.account as usize].id));
-        5 * known.count() < cluster.members.len()
+    let earlier: HashSet<&AccountId> = previous.iter().flat_map(|c| &c.members).collect();
+    let is_new = |cluster: &Raw| {
+        let known = cluster.accused().filter(|id| earlier.contains(*id)).count();
+        5 * known < cluster.accused().count()
     };
     let mut quarantined = Vec::new();
     // The signal that decides most goes first; what others decide is counted anew among what is left.
     while let Some(flood) = most_flooding(found, &is_new, config) {
-        found.retain(|c| !(is_new(c) && deciding(c, config).any(|signal| signal == flood.signal)));
+        found.retain(|&c| !(is_new(c) && deciding(c, config).any(|signal| signal == flood.signal)));
         quarantined.push(flood);
     }
     quarantined
 }
 
 /// Signals without which a cluster would not be written.
-fn deciding<'a>(cluster: &'a Found, config: &ClustersConfig) -> impl Iterator<Item = &'a str> {
-    let spare = cluster.score.log_odds() - logit(config.min_score);
-    let reasons = cluster.score.reasons.iter();
+fn deciding<'a>(cluster: &'a Raw, config: &ClustersConfig) -> impl Iterator<Item = &'a str> {
+    let reasons = cluster.cluster.reasons.iter();
+    let spare = reasons.clone().map(|r| r.log_odds).sum::<f64>() - logit(config.min_score);
     reasons.filter(move |r| r.signal != "prior" && r.log_odds > spare).map(|r| r.signal.as_str())
 }
 
 fn most_flooding(
-    found: &[Found],
-    is_new: &dyn Fn(&Found) -> bool,
+    found: &[&Raw],
+    is_new: &dyn Fn(&Raw) -> bool,
     config: &ClustersConfig,
 ) -> Option<Quarantined> {
     let (mut new, mut old) = (0usize, 0usize);
     let mut decided: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-    for cluster in found {
+    for &cluster in found {
         let fresh = is_new(cluster);
         *(if fresh { &mut new } else { &mut old }) += 1;
         for signal in deciding(cluster, config) {
@@ -92,44 +95,53 @@ fn most_flooding(
 
 #[cfg(test)]
 mod tests {
-    use records::tables::Reason;
-    use records::{ProfileFacts, Timestamp};
+    use records::Timestamp;
+    use records::tables::{Change, ClusterRow, MemberRow, Reason, Role};
 
     use super::*;
-    use crate::input::{Account, PreviousCluster};
-    use crate::judge::Member;
-    use crate::score::Score;
-    use crate::tail::PackCalibration;
+
+    fn id(at: u32) -> AccountId {
+        AccountId::new(format!("a{at:05}")).unwrap()
+    }
 
     /// Three accounts a cluster; `signals` with what they add to a prior of -4.
-    fn cluster(at: u32, signals: &[(&str, f64)]) -> Found {
+    fn cluster(at: u32, signals: &[(&str, f64)]) -> Raw {
         let reason = |(signal, log_odds): &(&str, f64)| Reason {
             signal: (*signal).to_owned(),
             log_odds: *log_odds,
             detail: String::new(),
         };
-        let reasons = [("prior", -4.0)].iter().chain(signals).map(reason).collect();
-        let member = |account| Member { account, score: 0.9, reasons: Vec::new() };
-        Found { members: (3 * at..3 * at + 3).map(member).collect(), score: Score { reasons }, weakest: None }
+        let cluster = ClusterRow {
+            cluster_id: String::new(),
+            score: 0.9,
+            accounts: 3,
+            photos: 1,
+            identities: 1,
+            first_seen: Timestamp::EPOCH,
+            last_seen: Timestamp::EPOCH,
+            kinds: vec![],
+            reasons: [("prior", -4.0)].iter().chain(signals).map(reason).collect(),
+            weakest_link: None,
+            change: Change::New,
+            parents: vec![],
+        };
+        let member = |at| MemberRow {
+            cluster_id: String::new(),
+            account_id: id(at),
+            score: 0.9,
+            role: Role::Member,
+            reasons: vec![],
+        };
+        let members = (3 * at..3 * at + 3).map(member).collect();
+        Raw { cluster, members, evidence: vec![], accounts: vec![] }
     }
 
-    fn input(clusters: u32, earlier: u32) -> Input {
-        let pack = PackCalibration { link_floor: 0.4, same_photo_cosine: 0.9, tail: vec![] };
-        let mut input = Input::empty(Timestamp::EPOCH, pack);
-        let id = |at: u32| AccountId::new(format!("a{at:05}")).unwrap();
-        for at in 0..3 * clusters {
-            input.accounts.push(Account {
-                id: id(at),
-                facts: ProfileFacts::default(),
-                first_seen: Timestamp::EPOCH,
-                last_seen: Timestamp::EPOCH,
-            });
-        }
-        for at in 0..earlier {
-            let members = (3 * at..3 * at + 3).map(id).collect();
-            input.previous.push(PreviousCluster { cluster_id: format!("c{at}"), members });
-        }
-        input
+    fn earlier(clusters: u32) -> Vec<PreviousCluster> {
+        let cluster = |at: u32| PreviousCluster {
+            cluster_id: format!("c{at}"),
+            members: (3 * at..3 * at + 3).map(id).collect(),
+        };
+        (0..clusters).map(cluster).collect()
     }
 
     #[test]
@@ -137,22 +149,23 @@ mod tests {
         // Ten earlier clusters on shared photos, five new ones like them, and twenty that a broken signal brings.
         let photos = [("shared_photos", 6.5), ("profiles", 1.0)];
         let broken = [("generated", 6.0), ("profiles", 1.0)];
-        let mut found: Vec<Found> = (0..15).map(|at| cluster(at, &photos)).collect();
+        let mut found: Vec<Raw> = (0..15).map(|at| cluster(at, &photos)).collect();
         found.extend((15..35).map(|at| cluster(at, &broken)));
         let config = ClustersConfig::default();
-        let mut kept = found.clone();
-        let held = quarantine(&mut kept, &input(35, 10), &config);
+        let mut kept: Vec<&Raw> = found.iter().collect();
+        let held = quarantine(&mut kept, &earlier(10), &config);
         assert_eq!(held.len(), 1, "{held:?}");
         assert_eq!((held[0].signal.as_str(), held[0].held_back, held[0].new), ("generated", 20, 25));
         assert_eq!(kept.len(), 15, "old clusters and those of other signals stay");
 
         let released = ClustersConfig { released: vec!["generated".to_owned()], ..config.clone() };
-        let mut kept = found.clone();
-        assert!(quarantine(&mut kept, &input(35, 10), &released).is_empty());
-        let mut kept = found.clone();
-        assert!(quarantine(&mut kept, &input(35, 0), &config).is_empty(), "a first snapshot knows no sudden");
+        let mut kept: Vec<&Raw> = found.iter().collect();
+        assert!(quarantine(&mut kept, &earlier(10), &released).is_empty());
+        let mut kept: Vec<&Raw> = found.iter().collect();
+        assert!(quarantine(&mut kept, &[], &config).is_empty(), "a first snapshot knows no sudden");
         // What decided most clusters before is no sudden flood.
-        let mut usual: Vec<Found> = (0..35).map(|at| cluster(at, &photos)).collect();
-        assert!(quarantine(&mut usual, &input(35, 10), &config).is_empty());
+        let usual: Vec<Raw> = (0..35).map(|at| cluster(at, &photos)).collect();
+        let mut kept: Vec<&Raw> = usual.iter().collect();
+        assert!(quarantine(&mut kept, &earlier(10), &config).is_empty());
     }
 }

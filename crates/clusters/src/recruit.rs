@@ -16,7 +16,7 @@ use records::tables::Reason;
 
 use crate::calibration::logit;
 use crate::group::Group;
-use crate::incidence::Incidence;
+use crate::incidence::{Hold, Incidence};
 use crate::judge::{Court, Found};
 use crate::times::Burst;
 
@@ -94,8 +94,9 @@ impl Court<'_> {
         let mut touched: BTreeMap<usize, usize> = BTreeMap::new();
         for account in &members {
             let mut others: BTreeMap<usize, usize> = BTreeMap::new();
-            let photos = inc.photos.of_account(*account).iter().filter(|h| inc.worth(h.entity) >= 0.5);
-            let people = inc.people.of_account(*account).iter();
+            let ours = |h: &&Hold| !inc.popular(h.entity) && inc.worth(h.entity) >= 0.5;
+            let photos = inc.photos.of_account(*account).iter().filter(ours);
+            let people = inc.people.of_account(*account).iter().filter(|h| !inc.popular_person(h.entity));
             let owners = photos
                 .map(|h| inc.photos.owners(h.entity))
                 .chain(people.map(|h| inc.people.owners(h.entity)));
@@ -141,7 +142,11 @@ impl Court<'_> {
         let strange = |a: &u32| !self.aside[*a as usize] && !taken.contains(a);
         // A celebrity whom two bots show besides is none of the ring's.
         let few = (members.len() / 12).clamp(2, 10);
-        for photo in group.shared.iter().filter(|s| s.quality >= LEAST_QUALITY && s.inside >= few) {
+        for photo in group
+            .shared
+            .iter()
+            .filter(|s| s.quality >= LEAST_QUALITY && s.inside >= few && !inc.popular(s.entity))
+        {
             near.extend(inc.photos.owners(photo.entity).iter().map(|h| h.account).filter(strange));
         }
         for person in rings_people(&group, inc) {
@@ -199,8 +204,9 @@ fn rings_people(group: &Group, inc: &Incidence) -> Vec<u32> {
         inc.people.of_account(*account).iter().for_each(|h| *inside.entry(h.entity).or_default() += 1);
     }
     let ours = |(person, n): (u32, usize)| {
-        let all = inc.people.owners(person).len();
-        (n >= 3 && !inc.person_barred(person) && 3 * n >= 2 * all).then_some(person)
+        let all = inc.person_owners(person);
+        (n >= 3 && !inc.popular_person(person) && !inc.person_barred(person) && 3 * n >= 2 * all)
+            .then_some(person)
     };
     inside.into_iter().filter_map(ours).collect()
 }

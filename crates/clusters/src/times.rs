@@ -19,6 +19,35 @@ pub(crate) struct Births {
     before: Vec<u32>,
     /// Account -> accounts born earlier or at the same time.
     until: Vec<u32>,
+    /// Births that the two are counted in.
+    all: usize,
+}
+
+/// When an account was created, or, if that is not known, first observed.
+fn birth(account: &Account) -> i64 {
+    let created = account.facts.created_at;
+    created.map_or(account.first_seen, |created| created.min(account.first_seen)).as_micros()
+}
+
+/// Sorted births of a population. As many as the last tenth are added after the end, at the pace of that tenth: accounts
+/// that come later are then compared with what may be expected of the days after, not with nothing.
+pub(crate) fn births_of(accounts: &[Account]) -> Vec<i64> {
+    let mut births: Vec<i64> = accounts.iter().map(birth).collect();
+    births.sort_unstable();
+    extend(&mut births);
+    births
+}
+
+/// Goes on at the pace of the last tenth, for as long again.
+pub(crate) fn extend(times: &mut Vec<i64>) {
+    let n = times.len();
+    let tenth = n / 10;
+    if tenth == 0 || times[n - 1] == times[n - 1 - tenth] {
+        return;
+    }
+    let (from, to) = (times[n - 1 - tenth], times[n - 1]);
+    let step = |at: usize| ((i128::from(to - from) * at as i128) / tenth as i128) as i64;
+    times.extend((1..=tenth).map(|at| to.saturating_add(step(at))));
 }
 
 /// The window in which a group's creation is most concentrated.
@@ -37,17 +66,13 @@ pub(crate) struct Burst {
 }
 
 impl Births {
-    pub(crate) fn new(accounts: &[Account]) -> Self {
-        let birth = |a: &Account| {
-            a.facts.created_at.map_or(a.first_seen, |created| created.min(a.first_seen)).as_micros()
-        };
+    /// Of accounts, against the sorted births of a population (`births_of`).
+    pub(crate) fn new(accounts: &[Account], population: &[i64]) -> Self {
         let at: Vec<i64> = accounts.iter().map(birth).collect();
-        let mut sorted = at.clone();
-        sorted.sort_unstable();
         let count = |f: &dyn Fn(i64) -> usize| at.iter().map(|t| f(*t) as u32).collect::<Vec<u32>>();
-        let before = count(&|t| sorted.partition_point(|s| *s < t));
-        let until = count(&|t| sorted.partition_point(|s| *s <= t));
-        Self { at, before, until }
+        let before = count(&|t| population.partition_point(|s| *s < t));
+        let until = count(&|t| population.partition_point(|s| *s <= t));
+        Self { at, before, until, all: population.len() }
     }
 
     /// Creation of an account in microseconds.
@@ -58,14 +83,14 @@ impl Births {
     /// Share of the population that is older, 0 (oldest) to 1; the middle where several were born together.
     pub(crate) fn rank(&self, account: u32) -> f64 {
         let a = account as usize;
-        f64::from(self.before[a] + self.until[a]) / (2.0 * self.at.len().max(1) as f64)
+        f64::from(self.before[a] + self.until[a]) / (2.0 * self.all.max(1) as f64)
     }
 
     /// Share of the population born between two accounts, 0 to 1: how far apart in time they are. Zero within a tie.
     pub(crate) fn apart(&self, a: u32, b: u32) -> f64 {
         let (a, b) = (a as usize, b as usize);
         let (early, late) = if self.at[a] <= self.at[b] { (a, b) } else { (b, a) };
-        f64::from(self.before[late].saturating_sub(self.until[early])) / self.at.len().max(1) as f64
+        f64::from(self.before[late].saturating_sub(self.until[early])) / self.all.max(1) as f64
     }
 
     /// Share of the population born within a group's central 80%.
@@ -87,7 +112,7 @@ impl Births {
         }
         let mut order: Vec<u32> = group.to_vec();
         order.sort_unstable_by_key(|a| (self.at(*a), *a));
-        let others = (self.at.len() - n) as f64;
+        let others = self.all.saturating_sub(n) as f64;
         let mut sizes = Vec::new();
         let mut k = fewest.max(2);
         while k < n {
@@ -138,7 +163,8 @@ mod tests {
                 last_seen: time,
             }
         };
-        Births::new(&days.iter().enumerate().map(account).collect::<Vec<_>>())
+        let accounts = days.iter().enumerate().map(account).collect::<Vec<_>>();
+        Births::new(&accounts, &births_of(&accounts))
     }
 
     #[test]
@@ -153,6 +179,16 @@ mod tests {
         let even: Vec<u32> = (0..8).map(|i| i * 250).collect();
         assert!(births.burst(&even, 4).is_none_or(|b| b.evidence < 0.5));
         assert!(births.spread(&even) > 0.7 && births.spread(&group[..6]) < 0.01);
+    }
+
+    #[test]
+    fn births_go_on_at_the_last_pace() {
+        let mut times: Vec<i64> = (0..100).map(|i| i * 10).collect();
+        extend(&mut times);
+        assert_eq!((times.len(), times[100], times[109]), (110, 1000, 1090));
+        let mut dump = vec![7; 50];
+        extend(&mut dump);
+        assert_eq!(dump.len(), 50, "one moment has no pace");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use records::tables::Reason;
 
 use crate::calibration::logistic;
-use crate::incidence::{Incidence, NOBODY};
+use crate::incidence::{Hold, Incidence, NOBODY};
 use crate::input::Input;
 use crate::profile::Profiles;
 use crate::times::Births;
@@ -15,6 +15,8 @@ use crate::times::Births;
 /// Most co-owners of one photo that are compared; a photo on thousands needs no census.
 const MOST_OWNERS: usize = 200;
 
+/// Log-odds below which an account's ownership is out of the question.
+pub(crate) const LEAST: f64 = -1.5;
 /// Photos first seen this soon after an account's first observation were there before, in microseconds (10 days).
 const FIRST_LOOKS: i64 = 10 * 86_400_000_000;
 
@@ -37,7 +39,7 @@ impl Ownership {
     }
 }
 
-/// For every account that shares a portrait, what speaks for it being the owner; `None` for all others.
+/// For every account that may own a portrait which others show too, what speaks for it; `None` for all others.
 pub(crate) fn ownerships(
     input: &Input,
     inc: &Incidence,
@@ -46,7 +48,7 @@ pub(crate) fn ownerships(
 ) -> Vec<Option<Ownership>> {
     (0..input.accounts.len() as u32)
         .into_par_iter()
-        .map(|account| judge(account, input, inc, births, profiles))
+        .map(|account| judge(account, input, inc, births, profiles).filter(|o| o.log_odds() > LEAST))
         .collect()
 }
 
@@ -57,7 +59,9 @@ fn judge(
     births: &Births,
     profiles: &Profiles,
 ) -> Option<Ownership> {
-    let holds = inc.photos.of_account(account);
+    // What is popular was stolen from nobody in particular.
+    let holds: Vec<Hold> =
+        inc.photos.of_account(account).iter().filter(|h| !inc.popular(h.entity)).copied().collect();
     let row = &input.accounts[account as usize];
     // What an account showed from the first look on, it may have shown for as long as it exists.
     let looked_at = row.first_seen.as_micros();

@@ -4,5 +4,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod cases;
+mod incremental;
 mod invariants;
 mod population;
