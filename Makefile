@@ -52,3 +52,7 @@ check: setup
 	cargo test --release --locked --workspace --doc
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps
 	scripts/check-files.sh
+
+# Each script prints ratios of one run; docs/benchmarks.md says which longer ones there are.
+bench: build
+	bench/index.sh

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Settings;
 use crate::control::{self, Answers, Question, SearchQuestion};
-use crate::pipeline::{Desk, Order, StoredVectors, desk_of, stored_form};
+use crate::pipeline::{CurrentVectors, Desk, Order, StoredVectors, desk_of, stored_form};
 use crate::state::State;
 
 /// Faces of one question that are searched for; a group photo has more, but nobody reads that many answers.
@@ -52,7 +52,12 @@ pub fn ask_or_open(settings: &Settings, question: Question) -> anyhow::Result<Va
             settings.state.path.display()
         );
     }
-    let state = State::open(settings, None)?;
+    // Training assigns every face to a list; for other questions starting ONNX Runtime would cost more than it saves.
+    let runtime = match &question {
+        Question::IndexTrain(_) => crate::commands::runtime_for_lists(settings),
+        _ => None,
+    };
+    let state = State::open(settings, runtime.as_ref())?;
     let desk = desk_of(settings, &state)?;
     let owner = Owner {
         settings: settings.clone(),
@@ -335,9 +340,12 @@ impl Answers for Owner {
             Question::DeadLetters { reason, limit } => self.dead_letters(reason.as_deref(), limit),
             Question::Replay { reason } => self.replay(reason.as_deref()),
             Question::IndexInfo => Ok(serde_json::to_value(self.index.info()?)?),
+            Question::IndexTrain(question) => {
+                let exact = CurrentVectors::new(&self.store, self.index.dimension());
+                crate::commands::train_state(&self.settings, &self.index, &exact, &question)
+            }
             Question::IndexCompact => {
-                let reader = self.store.reader();
-                self.index.compact(true, Some(&StoredVectors::new(&reader, self.index.dimension())))?;
+                self.index.compact(true, Some(&CurrentVectors::new(&self.store, self.index.dimension())))?;
                 Ok(serde_json::to_value(self.index.info()?)?)
             }
         }

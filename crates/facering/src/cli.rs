@@ -1,8 +1,14 @@
 //! The command line: what a user may type. Every command takes `--config FILE` and `--set key=value`.
 
+mod index;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub use self::index::{
+    IndexAction, IndexBenchArgs, IndexFillArgs, IndexMergeArgs, IndexSearchArgs, IndexTrainArgs,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,7 +64,7 @@ pub enum Command {
     },
     /// Run the whole pipeline on a synthetic network, with a broker and a picture server of its own
     Demo(DemoArgs),
-    /// Inspect, measure and tidy up the face index
+    /// Train, fill, merge, inspect and measure the face index
     Index {
         #[command(subcommand)]
         action: IndexAction,
@@ -187,38 +193,6 @@ pub struct EvaluateArgs {
     /// truth.parquet: account_id, ring_id or null, role
     #[arg(long, value_name = "FILE")]
     pub truth: PathBuf,
-}
-
-#[derive(Subcommand, Debug)]
-pub enum IndexAction {
-    /// Vectors, lists, segments, tombstones, bytes
-    Info,
-    /// Measure training, adding, searching and recall on synthetic vectors
-    Bench(IndexBenchArgs),
-    /// Physically remove deleted vectors
-    Compact,
-}
-
-#[derive(Args, Debug)]
-pub struct IndexBenchArgs {
-    /// FAISS factory string
-    #[arg(long, default_value = "IVF1024,PQ64")]
-    pub factory: String,
-    /// Vectors to add
-    #[arg(long, default_value_t = 100_000)]
-    pub vectors: usize,
-    /// Queries to search
-    #[arg(long, default_value_t = 1000)]
-    pub queries: usize,
-    /// Dimension
-    #[arg(long, default_value_t = 512)]
-    pub dim: usize,
-    /// Threads; 0 for all cores
-    #[arg(long, default_value_t = 0)]
-    pub threads: usize,
-    /// Seed of the vectors
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
 }
 
 #[derive(Subcommand, Debug)]

@@ -54,6 +54,20 @@ pub enum Question {
     IndexInfo,
     /// Rewrite the index without deleted vectors.
     IndexCompact,
+    /// Train the index anew and move it to the new model.
+    IndexTrain(TrainQuestion),
+}
+
+/// What to train the index with.
+#[derive(Serialize, Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct TrainQuestion {
+    /// Factory string.
+    pub factory: String,
+    /// Parquet with embeddings; the state's own faces without.
+    pub from: Option<PathBuf>,
+    /// Vectors drawn from it; 0 takes as many as the factory needs.
+    pub sample: u64,
 }
 
 /// What to search for, and how.

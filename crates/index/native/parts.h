@@ -29,6 +29,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <stdexcept>
@@ -84,6 +85,60 @@ struct MappedLists : faiss::ReadOnlyInvertedLists {
     const idx_t* get_ids(size_t list) const override {
         size_t codes = (list_size(list) * code_size + 7) / 8 * 8;
         return reinterpret_cast<const idx_t*>(base + starts[list] + codes);
+    }
+};
+
+// The same of a file that cannot be mapped as a whole, because the process may not have so much address space: a list is
+// read when it is needed. Block of list l: bytes starts[l] to starts[l + 1] behind `base` in the file.
+struct ReadLists : faiss::ReadOnlyInvertedLists {
+    int file;
+    uint64_t base;
+    std::vector<uint64_t> starts;
+    // An exception in a parallel region of FAISS would end the process, so a failure is remembered and told afterwards.
+    mutable std::atomic<bool> failed{false};
+
+    ReadLists(size_t lists, size_t code, int file, uint64_t base, const uint64_t* starts)
+            : ReadOnlyInvertedLists(lists, code), file(file), base(base), starts(starts, starts + lists + 1) {}
+
+    ~ReadLists() override {
+        close(file);
+    }
+    size_t list_size(size_t list) const override {
+        return (starts[list + 1] - starts[list]) / (code_size + 8);
+    }
+    const uint8_t* get_codes(size_t list) const override {
+        return read(starts[list], list_size(list) * code_size);
+    }
+    const idx_t* get_ids(size_t list) const override {
+        size_t codes = (list_size(list) * code_size + 7) / 8 * 8;
+        return reinterpret_cast<const idx_t*>(read(starts[list] + codes, list_size(list) * sizeof(idx_t)));
+    }
+    void release_codes(size_t, const uint8_t* codes) const override {
+        free(const_cast<uint8_t*>(codes));
+    }
+    void release_ids(size_t, const idx_t* ids) const override {
+        free(const_cast<idx_t*>(ids));
+    }
+
+    // `calloc` aligns for any number; what cannot be read stays zero.
+    const uint8_t* read(uint64_t at, size_t length) const {
+        auto to = static_cast<uint8_t*>(calloc(length > 0 ? length : 1, 1));
+        size_t done = 0;
+        while (to && done < length) {
+            ssize_t now = pread(file, to + done, length - done, base + at + done);
+            if (now <= 0) {
+                if (now < 0 && errno == EINTR) {
+                    continue;
+                }
+                failed = true;
+                break;
+            }
+            done += now;
+        }
+        if (!to) {
+            throw std::bad_alloc();
+        }
+        return to;
     }
 };
 
@@ -149,6 +204,15 @@ bool has_plain_lists(const Index* index) {
         return true;
     } catch (...) {
         return false;
+    }
+}
+
+// Throws if a list could not be read since the last time.
+void check_read(const Index* view) {
+    auto ivf = lists_of(view);
+    auto lists = ivf ? dynamic_cast<const ReadLists*>(ivf->invlists) : nullptr;
+    if (lists && lists->failed.exchange(false)) {
+        throw std::runtime_error("a list could not be read from its file");
     }
 }
 

@@ -263,6 +263,23 @@ int fx_view_mapped(const Index* model, const uint8_t* base, const uint64_t* star
     });
 }
 
+// The same without mapping: lists are read from the file at `path` when they are needed.
+int fx_view_read(
+        const Index* model, const char* path, uint64_t base, const uint64_t* starts, size_t rows, Index** out) {
+    return guarded([&] {
+        auto ivf = need_lists(model);
+        std::unique_ptr<IndexIVF> view(share(ivf));
+        int file = open(path, O_RDONLY | O_CLOEXEC);
+        if (file < 0) {
+            throw std::runtime_error(strerror(errno));
+        }
+        view->invlists = new ReadLists(ivf->nlist, ivf->code_size, file, base, starts);
+        view->own_invlists = true;
+        view->ntotal = rows;
+        *out = view.release();
+    });
+}
+
 int fx_encode(const Index* index, size_t rows, const float* x, const idx_t* lists, uint8_t* codes) {
     return guarded([&] { need_lists(index)->encode_vectors(rows, x, lists, codes); });
 }
@@ -277,13 +294,26 @@ int fx_add_codes(Index* view, size_t rows, const idx_t* ids, const idx_t* lists,
     });
 }
 
-int fx_list(const Index* view, size_t list, size_t* rows, const uint8_t** codes, const idx_t** ids) {
+size_t fx_list_size(const Index* view, size_t list) {
+    auto ivf = lists_of(view);
+    return ivf ? ivf->invlists->list_size(list) : 0;
+}
+
+// What this gives must be handed back with `fx_list_release`.
+int fx_list(const Index* view, size_t list, const uint8_t** codes, const idx_t** ids) {
     return guarded([&] {
         auto ivf = need_lists(view);
-        *rows = ivf->invlists->list_size(list);
         *codes = ivf->invlists->get_codes(list);
         *ids = ivf->invlists->get_ids(list);
+        check_read(view);
     });
+}
+
+void fx_list_release(const Index* view, size_t list, const uint8_t* codes, const idx_t* ids) {
+    if (auto ivf = lists_of(view)) {
+        ivf->invlists->release_codes(list, codes);
+        ivf->invlists->release_ids(list, ids);
+    }
 }
 
 int fx_lists_search(
@@ -293,6 +323,7 @@ int fx_lists_search(
         NotInChunks selector(gone, gone_chunks);
         auto p = parameters(nprobe, gone ? &selector : nullptr);
         need_lists(view)->search_preassigned(rows, x, k, lists, coarse, scores, ids, false, &p);
+        check_read(view);
     });
 }
 
@@ -304,6 +335,7 @@ int fx_lists_range(
         auto p = parameters(nprobe, gone ? &selector : nullptr);
         auto result = std::make_unique<faiss::RangeSearchResult>(rows);
         need_lists(view)->range_search_preassigned(rows, x, radius, lists, coarse, result.get(), false, &p);
+        check_read(view);
         *out = result.release();
     });
 }
@@ -364,9 +396,10 @@ int fx_search(const Index* index, size_t rows, const float* x, size_t k, size_t 
     });
 }
 
-// Maps a whole file for reading; empty files cannot be mapped.
+// Maps a whole file for reading; empty files cannot be mapped. Gives 1 if there is no address space for it.
 int fx_map(const char* path, const uint8_t** data, size_t* length) {
-    return guarded([&] {
+    bool no_space = false;
+    int code = guarded([&] {
         int file = open(path, O_RDONLY | O_CLOEXEC);
         if (file < 0) {
             throw std::runtime_error(strerror(errno));
@@ -381,11 +414,13 @@ int fx_map(const char* path, const uint8_t** data, size_t* length) {
         int reason = errno;
         close(file);
         if (at == MAP_FAILED) {
+            no_space = reason == ENOMEM;
             throw std::runtime_error(strerror(reason));
         }
         *data = static_cast<const uint8_t*>(at);
         *length = facts.st_size;
     });
+    return no_space ? 1 : code;
 }
 
 void fx_unmap(const uint8_t* data, size_t length) {

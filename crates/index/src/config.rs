@@ -36,7 +36,8 @@ pub struct IndexConfig {
     pub metric: Metric,
     /// Lists visited a query; 0 takes the number tuned to `recall_target`.
     pub nprobe: usize,
-    /// Share of copies (cosine .9) whose list must be among the visited ones, 0 to 1.
+    /// Share of copies (cosine .9) whose list must be among the visited ones, 0 to 1. What is found in the end is a
+    /// little less, since codes may hide a neighbour from the exact comparison.
     pub recall_target: f32,
     /// With `auto`, exact search up to this many vectors.
     pub exact_until: u64,
@@ -65,7 +66,7 @@ impl Default for IndexConfig {
             factory: "auto".into(),
             metric: Metric::Ip,
             nprobe: 0,
-            recall_target: 0.95,
+            recall_target: 0.97,
             exact_until: 200_000,
             seal_at: 100_000,
             segments: 16,

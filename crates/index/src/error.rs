@@ -71,6 +71,35 @@ pub enum IndexError {
         /// What was asked for.
         expected: String,
     },
+    /// There is no index in the folder.
+    #[error("there is no face index in {0}; name the folder that `index train --out` or `index fill` made")]
+    Missing(PathBuf),
+    /// There is an index in the folder already.
+    #[error("{0} holds a face index already; name a new folder")]
+    Exists(PathBuf),
+    /// The folder belongs to a running state, whose store gives the ordinals.
+    #[error("the index in {0} follows the store of a state; files are filled into folders of their own")]
+    FollowsStore(PathBuf),
+    /// A row of a file that is being filled in is no embedding.
+    #[error("{file}, row {row} is no embedding: {reason}; correct or remove it and run this again")]
+    Row {
+        /// The file.
+        file: String,
+        /// Row in it, from 0.
+        row: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A block was merged before.
+    #[error("rows {from} to {to} of {name} are in the index already; leave that block out")]
+    Merged {
+        /// The file the rows came from.
+        name: String,
+        /// First row.
+        from: u64,
+        /// Behind the last row.
+        to: u64,
+    },
     /// Another process has the folder open.
     #[error("the index in {0} is open in another process; stop that one or ask it instead")]
     Locked(PathBuf),
@@ -105,8 +134,8 @@ pub enum IndexError {
     /// The coarse assignment failed.
     #[error("assigning vectors to lists failed: {0}")]
     Coarse(String),
-    /// The store could not give the exact vectors.
-    #[error("the exact vectors could not be read from the store: {0}")]
+    /// The store, or the file they come from, could not give the exact vectors.
+    #[error("the vectors could not be read: {0}")]
     Exact(Box<dyn std::error::Error + Send + Sync>),
     /// The operation needs the exact vectors, and none were given.
     #[error("{0} needs the exact vectors of the store")]
@@ -131,9 +160,10 @@ impl IndexError {
     /// What to do about it.
     pub fn remedy(&self) -> Remedy {
         match self {
-            Self::WrongDimension { .. } | Self::InvalidVector { .. } | Self::NotUnitLength { .. } => {
-                Remedy::DeadLetter
-            }
+            Self::WrongDimension { .. }
+            | Self::InvalidVector { .. }
+            | Self::NotUnitLength { .. }
+            | Self::Row { .. } => Remedy::DeadLetter,
             Self::Locked(_) | Self::Io { .. } | Self::Exact(_) | Self::Coarse(_) => Remedy::Retry,
             _ => Remedy::Stop,
         }

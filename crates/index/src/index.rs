@@ -43,6 +43,8 @@ pub(crate) struct State {
     pub gone: OrdinalSet,
     /// How many of `gone` are in no segment and no rows any more.
     pub purged: u64,
+    /// The durable index as it was last published, so that nobody who only looks waits for work in progress.
+    pub durable: Arc<Manifest>,
 }
 
 /// What only one thread at a time changes: segments and manifest.
@@ -159,6 +161,7 @@ impl FaceIndex {
             known: known.clone(),
             gone: gone.clone(),
             purged: manifest.purged,
+            durable: Arc::new(manifest.clone()),
         };
         Ok(Self {
             folder: folder.to_owned(),
@@ -212,12 +215,43 @@ impl FaceIndex {
         Ok(state.stored().saturating_sub(state.gone.len().saturating_sub(state.purged)))
     }
 
+    /// Vectors that are in memory only.
+    pub(crate) fn live_rows(&self) -> Result<u64, IndexError> {
+        Ok(self.read_state()?.live.len() as u64)
+    }
+
+    /// About so many of the stored ordinals, all if there are no more: drawn evenly by a hash of the ordinal, in rising
+    /// order.
+    pub(crate) fn sample(&self, wanted: u64, seed: u64) -> Result<Vec<u64>, IndexError> {
+        let (sealed, frozen, gone, mut ordinals) = {
+            let state = self.read_state()?;
+            let live = state.live.part().map_or(Ok(Vec::new()), |part| part.ordinals())?;
+            (state.sealed.clone(), state.frozen.clone(), state.gone.clone(), live)
+        };
+        let rows = sealed.iter().map(|segment| segment.rows()).sum::<u64>() + ordinals.len() as u64;
+        let share = wanted as f64 / rows.max(1) as f64;
+        let chosen =
+            |ordinal: u64| !gone.contains(ordinal) && (share >= 1.0 || unit_of(ordinal, seed) < share);
+        ordinals.retain(|ordinal| chosen(*ordinal));
+        let parts = frozen.iter().filter_map(|rows| rows.part());
+        for part in parts.chain(sealed.iter().map(|segment| segment.part())) {
+            part.for_each_ordinal(&mut |ordinal| {
+                if chosen(ordinal) {
+                    ordinals.push(ordinal);
+                }
+                Ok(())
+            })?;
+        }
+        ordinals.sort_unstable();
+        Ok(ordinals)
+    }
+
     /// The last entry of the store's index log that is durable here: replay what comes after it. `None`: replay all.
     ///
     /// # Errors
     /// [`IndexError::Poisoned`].
     pub fn applied_sequence(&self) -> Result<Option<u64>, IndexError> {
-        Ok(self.lock_maintenance()?.manifest.applied)
+        Ok(self.read_state()?.durable.applied)
     }
 
     /// The last entry of the store's index log that searches see.
@@ -318,6 +352,14 @@ impl FaceIndex {
         let state = self.read_state()?;
         Ok(state.known.contains(ordinal) && !state.gone.contains(ordinal))
     }
+}
+
+/// A number in 0..1 that belongs to ordinal and seed, evenly spread (the finaliser of SplitMix64).
+fn unit_of(ordinal: u64, seed: u64) -> f64 {
+    let mut x = ordinal.wrapping_add(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (x ^ (x >> 31)) as f64 / u64::MAX as f64
 }
 
 impl State {

@@ -4,8 +4,11 @@ use serde::Serialize;
 
 use crate::IndexError;
 use crate::index::FaceIndex;
+use crate::manifest::SourceEntry;
 use crate::model::ModelFacts;
 use crate::rows::Part;
+use crate::search_card::SearchCard;
+use crate::vector_file::VectorFile;
 
 /// Sizes and state of an index.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -35,6 +38,14 @@ pub struct IndexInfo {
     pub tombstones: u64,
     /// Bytes of all files.
     pub bytes_on_disk: u64,
+    /// Of them sealed codes and ordinals.
+    pub bytes_of_segments: u64,
+    /// The bitmaps of ordinals ever added and deleted.
+    pub bytes_of_ordinals: u64,
+    /// Centroids and encoder.
+    pub bytes_of_model: u64,
+    /// Exact vectors that were kept when files were filled in.
+    pub bytes_of_vectors: u64,
     /// Bytes in memory: centroids, live rows, tombstones, segments that cannot be mapped. Mapped segments are not
     /// counted; the system keeps of them what fits.
     pub bytes_in_memory: u64,
@@ -44,6 +55,10 @@ pub struct IndexInfo {
     pub blas: Option<String>,
     /// The model with its calibration and recall card; `None` for exact search.
     pub model: Option<ModelFacts>,
+    /// What searching was worth when it was last measured on this index.
+    pub measured: Option<SearchCard>,
+    /// Where the vectors came from, for an index that was filled from files.
+    pub sources: Vec<SourceEntry>,
 }
 
 impl FaceIndex {
@@ -54,11 +69,19 @@ impl FaceIndex {
     pub fn info(&self) -> Result<IndexInfo, IndexError> {
         let applied_sequence = self.applied_sequence()?;
         let vectors = self.vectors()?;
-        let mut on_disk = 0;
+        let sources = self.read_state()?.durable.sources.clone();
+        let (mut on_disk, mut of_ordinals, mut of_model, mut of_vectors) = (0, 0, 0, 0);
         for entry in std::fs::read_dir(&self.folder).map_err(IndexError::io("listing", &self.folder))? {
             let entry = entry.map_err(IndexError::io("listing", &self.folder))?;
             // A file may be replaced while this runs.
-            on_disk += entry.metadata().map_or(0, |facts| if facts.is_file() { facts.len() } else { 0 });
+            let bytes = entry.metadata().map_or(0, |facts| if facts.is_file() { facts.len() } else { 0 });
+            on_disk += bytes;
+            match entry.file_name().to_string_lossy().split('-').next() {
+                Some("ordinals") => of_ordinals += bytes,
+                Some("model") => of_model += bytes,
+                Some("vectors") => of_vectors += bytes,
+                _ => {}
+            }
         }
         let state = self.read_state()?;
         let lists = state.form.model().map_or(0, |model| model.lists());
@@ -67,7 +90,7 @@ impl FaceIndex {
         for part in rows.chain(state.sealed.iter().map(|segment| segment.part())) {
             if let Part::Lists(view) = part {
                 for (list, size) in sizes.iter_mut().enumerate() {
-                    *size += view.list(list)?.1.len() as u64;
+                    *size += view.list_len(list) as u64;
                 }
             }
         }
@@ -94,19 +117,20 @@ impl FaceIndex {
             segments: state.sealed.len(),
             tombstones: state.gone.len().saturating_sub(state.purged),
             bytes_on_disk: on_disk,
+            bytes_of_segments: state.sealed.iter().map(|segment| segment.bytes()).sum(),
+            bytes_of_ordinals: of_ordinals,
+            bytes_of_model: of_model,
+            bytes_of_vectors: of_vectors,
             bytes_in_memory: in_memory,
             applied_sequence,
             blas: crate::native::blas(),
             model: state.form.model().map(|model| model.facts.clone()),
+            measured: self.saved_card(),
+            sources,
         })
     }
 
-    /// Bytes of the sealed segments on disk.
-    pub(crate) fn segment_bytes(&self) -> Result<u64, IndexError> {
-        Ok(self.read_state()?.sealed.iter().map(|segment| segment.bytes()).sum())
-    }
-
-    /// Reads every sealed segment and compares it with its checksum.
+    /// Reads every sealed segment and every file of kept vectors and compares them with their checksums.
     ///
     /// # Errors
     /// [`IndexError::Damaged`] names the first file that differs.
@@ -117,6 +141,9 @@ impl FaceIndex {
             let checksum = u64::from_str_radix(&entry.checksum, 16)
                 .map_err(|_| IndexError::damaged(&segment.path, "the manifest has no checksum for it"))?;
             segment.verify(checksum)?;
+        }
+        for name in held.manifest.sources.iter().filter_map(|source| source.vectors.as_ref()) {
+            VectorFile::open(&self.folder.join(name))?.verify()?;
         }
         Ok(())
     }

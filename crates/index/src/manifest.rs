@@ -23,6 +23,24 @@ pub struct SegmentEntry {
     pub checksum: String,
 }
 
+/// Rows of a file that became vectors of this index: what an ordinal stands for where there is no store.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SourceEntry {
+    /// Name of the file the rows came from.
+    pub name: String,
+    /// Row of that file with which this run of rows begins.
+    pub first_row: u64,
+    /// Its ordinal here; the others follow.
+    pub first_ordinal: u64,
+    /// Rows of the run, those without a vector included.
+    pub rows: u64,
+    /// Checksum of the codes they became, in hexadecimal: tells the same rows from others of the same name.
+    pub content: String,
+    /// File with their exact vectors, if they were kept.
+    #[serde(default)]
+    pub vectors: Option<String>,
+}
+
 /// The durable index.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,6 +63,9 @@ pub struct Manifest {
     pub purged: u64,
     /// Last entry of the store's index log that the segments and ordinals contain.
     pub applied: Option<u64>,
+    /// Where the vectors came from, for an index that was filled from files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<SourceEntry>,
 }
 
 impl Manifest {
@@ -60,6 +81,7 @@ impl Manifest {
             ordinals: None,
             purged: 0,
             applied: None,
+            sources: Vec::new(),
         }
     }
 
@@ -83,6 +105,7 @@ impl Manifest {
             return Err(IndexError::damaged(&path, text));
         }
         let names = manifest.segments.iter().map(|entry| &entry.file).chain(&manifest.ordinals);
+        let names = names.chain(manifest.sources.iter().filter_map(|source| source.vectors.as_ref()));
         for name in names.chain(&manifest.model) {
             if name.contains(['/', '\\']) || name.starts_with('.') {
                 return Err(IndexError::damaged(&path, format!("`{name}` is no file name of an index")));
@@ -104,6 +127,7 @@ impl Manifest {
             |id: &String| [format!("model-{id}.faiss"), format!("model-{id}.json")].iter().any(|n| n == file);
         self.segments.iter().any(|entry| entry.file == file)
             || self.ordinals.as_deref() == Some(file)
+            || self.sources.iter().any(|source| source.vectors.as_deref() == Some(file))
             || self.model.as_ref().is_some_and(model)
     }
 
@@ -111,7 +135,9 @@ impl Manifest {
     /// written, at opening.
     pub fn remove_remains(&self, folder: &Path) -> Result<(), IndexError> {
         for name in list(folder)? {
-            let ours = ["segment-", "ordinals-", "model", "MANIFEST.tmp"].iter().any(|p| name.starts_with(p));
+            let ours = ["segment-", "ordinals-", "vectors-", "model", "MANIFEST.tmp"]
+                .iter()
+                .any(|p| name.starts_with(p));
             if ours && !self.names(&name) {
                 remove(folder, &name);
             }
@@ -124,6 +150,7 @@ impl Manifest {
         let model = old.model.iter().flat_map(|id| [format!("model-{id}.faiss"), format!("model-{id}.json")]);
         let files =
             old.segments.iter().map(|entry| entry.file.clone()).chain(old.ordinals.clone()).chain(model);
+        let files = files.chain(old.sources.iter().filter_map(|source| source.vectors.clone()));
         for name in files.filter(|name| !self.names(name)) {
             remove(folder, &name);
         }

@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::IndexError;
+use crate::coarse::BestLists;
 use crate::exact::MemoryVectors;
 use crate::model::{Calibration, Model, RecallPoint};
 use crate::ordinals::OrdinalSet;
@@ -65,20 +66,32 @@ pub fn recall_card(
     held_out: &MemoryVectors,
     seed: u64,
 ) -> Result<Vec<RecallPoint>, IndexError> {
-    let lists = model.lists();
-    let dimension = model.facts.dimension;
+    let best = |vectors: &[f32], k| model.coarse.best_lists(&model.native.transformed(vectors)?, k);
+    list_recall(&best, model.lists(), model.facts.dimension, held_out, seed)
+}
+
+/// Finds the best lists of vectors, as [`crate::coarse::CoarseAssigner::best_lists`] does.
+type FindLists<'a> = dyn Fn(&[f32], usize) -> Result<BestLists, IndexError> + 'a;
+
+/// The same for any way to find lists.
+pub fn list_recall(
+    best: &FindLists<'_>,
+    lists: usize,
+    dimension: usize,
+    held_out: &MemoryVectors,
+    seed: u64,
+) -> Result<Vec<RecallPoint>, IndexError> {
     let deepest = CARD_NPROBES.iter().copied().filter(|n| *n <= lists).max().unwrap_or(0);
     if deepest == 0 || held_out.len() < 2 {
         return Ok(Vec::new());
     }
-    let best = |vectors: &[f32], k| model.coarse.best_lists(&model.native.transformed(vectors)?, k);
+    let (own, _) = best(&held_out.values()[..held_out.len().min(QUERIES) * dimension], 1)?;
     let mut card = Vec::new();
     for cosine in CARD_COSINES {
         let (targets, queries) = queries_at(held_out, dimension, cosine, QUERIES, seed);
         if targets.is_empty() {
             continue;
         }
-        let (own, _) = best(&held_out.values()[..held_out.len().min(QUERIES) * dimension], 1)?;
         let (visited, _) = best(&queries, deepest)?;
         let ranks: Vec<Option<usize>> = targets
             .iter()

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use inference::Runtime;
 use serde::{Deserialize, Serialize};
 
-use crate::coarse::{CoarseAssigner, FaissAssigner, Int8Assigner, WORTHWHILE_LISTS};
+use crate::coarse::{CoarseAssigner, FaissAssigner, OnnxAssigner, WORTHWHILE_LISTS};
 use crate::files::{checksum_of, sync_folder_of, write_durably};
 use crate::native::Native;
 use crate::{IndexError, Metric};
@@ -159,7 +159,7 @@ impl Model {
             .clamp(1, self.lists().max(1))
     }
 
-    /// Finds lists by the 8-bit graph where there is a runtime and that is worth it: inner product, an exact
+    /// Finds lists by a graph in ONNX Runtime where there is a runtime and that is worth it: inner product, an exact
     /// quantizer, many lists. If ONNX Runtime refuses the graph, FAISS's own search is kept, with a warning.
     pub fn accelerated(mut self, runtime: Option<&Runtime>) -> Self {
         let shape = self.native.shape();
@@ -168,7 +168,7 @@ impl Model {
             && shape.has_plain_lists()
             && shape.has_flat_quantizer();
         if let (true, Some(runtime)) = (worthwhile, runtime) {
-            match Int8Assigner::new(self.native.clone(), runtime) {
+            match OnnxAssigner::new(self.native.clone(), runtime) {
                 Ok(assigner) => self.coarse = Arc::new(assigner),
                 Err(error) => tracing::warn!(%error, "lists are found by FAISS's slower search"),
             }

@@ -58,6 +58,16 @@ impl OrdinalSet {
         self.count == 0
     }
 
+    /// The greatest one, `None` if there is none.
+    pub fn greatest(&self) -> Option<u64> {
+        let (at, chunk) = self.chunks.iter().enumerate().rev().find_map(|(at, chunk)| {
+            chunk.as_ref().filter(|words| words.iter().any(|word| *word != 0)).map(|words| (at, words))
+        })?;
+        let word = chunk.iter().rposition(|word| *word != 0)?;
+        let bit = 63 - u64::from(chunk[word].leading_zeros());
+        Some(((at as u64) << CHUNK_BITS) + 64 * word as u64 + bit)
+    }
+
     /// Bytes in memory.
     pub fn bytes(&self) -> u64 {
         (self.chunks.len() * 8 + self.chunks.iter().flatten().count() * WORDS * 8) as u64
@@ -197,6 +207,7 @@ mod tests {
             let old = set.clone();
             let back = OrdinalSet::from_bytes(&set.to_bytes()).unwrap();
             prop_assert_eq!(back.len(), model.len() as u64);
+            prop_assert_eq!(back.greatest(), model.last().copied());
             prop_assert!(model.iter().all(|o| back.contains(*o)));
             set.insert(299_999);
             prop_assert_eq!(old.contains(299_999), model.contains(&299_999), "a clone does not change");

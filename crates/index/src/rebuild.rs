@@ -10,9 +10,10 @@ use crate::index::{FaceIndex, Maintenance};
 use crate::manifest::{SegmentEntry, write_ordinals};
 use crate::model::Model;
 use crate::ordinals::OrdinalSet;
+use crate::progress::TrainProgress;
 use crate::rows::{Form, Part, Rows};
 use crate::segment::{Segment, Source};
-use crate::train::{TrainParams, TrainProgress, train};
+use crate::train::{TrainParams, train};
 
 /// Vectors that are read, assigned and encoded together.
 const BATCH: usize = 8192;
@@ -20,6 +21,11 @@ const BATCH: usize = 8192;
 const SEGMENT_ROWS: usize = 1 << 20;
 /// With fewer live rows than this, adding is stopped for the moment that their conversion takes.
 const LAST_ROWS: usize = 4096;
+
+/// Vectors for each list that a promotion trains on, where there are so many; more than FAISS advises.
+const SAMPLE_PER_LIST: u64 = 64;
+/// And at least so many, which train an encoder too.
+const SAMPLE_LEAST: u64 = 1 << 19;
 
 impl FaceIndex {
     /// The factory that the index should be promoted to now, if any: what is configured and not there yet, once there
@@ -86,26 +92,32 @@ impl FaceIndex {
             return self.rebuild(None, Some(exact), progress);
         }
         self.seal()?;
-        let (sealed, gone) = {
-            let state = self.read_state()?;
-            (state.sealed.clone(), state.gone.clone())
-        };
-        let mut ordinals = Vec::new();
-        for segment in sealed.iter() {
-            ordinals
-                .extend(segment.part().ordinals()?.into_iter().filter(|ordinal| !gone.contains(*ordinal)));
-        }
-        // Training must not depend on how the vectors happen to lie in segments.
-        ordinals.sort_unstable();
+        // Of hundreds of millions a sample is enough.
+        let wanted = (SAMPLE_PER_LIST * named_lists(factory) as u64).max(SAMPLE_LEAST);
+        let ordinals = self.sample(wanted, self.config.seed)?;
         let params = TrainParams {
             factory: factory.to_owned(),
             metric: self.config.metric,
             seed: self.config.seed,
             two_level_from: self.config.two_level_from,
             checkpoint: Some(self.folder.join("training")),
+            runtime: self.runtime.clone(),
             ..TrainParams::default()
         };
         let model = train(exact, &ordinals, self.dimension, &params, &self.folder, progress)?;
+        self.rebuild(Some(Arc::new(model.accelerated(self.runtime.as_ref()))), Some(exact), progress)
+    }
+
+    /// Moves the index to a model that was trained elsewhere, finding lists the quick way where there is a runtime.
+    ///
+    /// # Errors
+    /// As [`FaceIndex::rebuild`].
+    pub fn adopt(
+        &self,
+        model: Model,
+        exact: &dyn ExactVectors,
+        progress: &dyn Fn(&TrainProgress),
+    ) -> Result<(), IndexError> {
         self.rebuild(Some(Arc::new(model.accelerated(self.runtime.as_ref()))), Some(exact), progress)
     }
 
@@ -140,7 +152,9 @@ impl FaceIndex {
                 Form::of(model)
             }
         };
-        let report = |done, total| progress(&TrainProgress { phase: "encoding", done, total });
+        let report = |done, total| {
+            progress(&TrainProgress { phase: "encoding", done, total, fraction: None });
+        };
         self.rebuild_held(&mut *self.lock_maintenance()?, &form, exact, &report)
     }
 
@@ -207,6 +221,7 @@ impl FaceIndex {
         state.sealed = Arc::new(build.segments);
         state.live = last;
         state.purged = held.manifest.purged;
+        state.durable = Arc::new(held.manifest.clone());
         for ordinal in build.lost.into_iter().chain(lost_live) {
             state.gone.insert(ordinal);
         }

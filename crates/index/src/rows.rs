@@ -187,10 +187,28 @@ impl Part<'_> {
             Self::Lists(view) => {
                 let mut all = Vec::with_capacity(view.total());
                 for list in 0..view.shape().lists as usize {
-                    all.extend(view.list(list)?.1.iter().map(|id| *id as u64));
+                    view.with_list(list, |_, ids| {
+                        all.extend(ids.iter().map(|id| *id as u64));
+                        Ok(())
+                    })?;
                 }
                 Ok(all)
             }
+        }
+    }
+
+    /// Calls `body` with every ordinal, in the order of the part, without holding them all.
+    pub fn for_each_ordinal(
+        &self,
+        body: &mut dyn FnMut(u64) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
+        match self {
+            Self::Flat { ordinals, .. } | Self::Opaque { ordinals, .. } => {
+                ordinals.iter().try_for_each(|ordinal| body(*ordinal))
+            }
+            Self::Lists(view) => (0..view.shape().lists as usize).try_for_each(|list| {
+                view.with_list(list, |_, ids| ids.iter().try_for_each(|id| body(*id as u64)))
+            }),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::exact::ExactVectors;
 use crate::index::{FaceIndex, Frozen, Maintenance};
 use crate::manifest::{SegmentEntry, write_ordinals};
 use crate::rows::{Form, Rows};
-use crate::segment::{Segment, Source, check_offset};
+use crate::segment::{Segment, Source};
 
 impl FaceIndex {
     /// Writes the live rows to disk as a segment. Afterwards [`FaceIndex::applied_sequence`] has caught up with what
@@ -76,6 +76,7 @@ impl FaceIndex {
         state.sealed = Arc::new(sealed);
         state.frozen = None;
         state.purged = held.manifest.purged;
+        state.durable = Arc::new(held.manifest.clone());
         Ok(())
     }
 
@@ -140,84 +141,7 @@ impl FaceIndex {
         let mut state = self.write_state()?;
         state.sealed = Arc::new(kept);
         state.purged = held.manifest.purged;
+        state.durable = Arc::new(held.manifest.clone());
         Ok(())
-    }
-
-    /// Takes in the sealed vectors of another index folder with the same model (a block filled elsewhere), adding
-    /// `offset` to each of its ordinals. The other folder is read only.
-    ///
-    /// # Errors
-    /// [`IndexError::Mismatch`] if it has another model, [`IndexError::OrdinalOutOfRange`] if its ordinals meet ones
-    /// that are here already, and as [`FaceIndex::seal`].
-    pub fn merge_from(&self, other: &FaceIndex, offset: u64) -> Result<u64, IndexError> {
-        other.seal()?;
-        let (form, theirs, gone) = {
-            let state = other.read_state()?;
-            (state.form.clone(), state.sealed.clone(), state.gone.clone())
-        };
-        let mut held = self.lock_maintenance()?;
-        self.seal_held(&mut held)?;
-        let ours = self.read_state()?.form.clone();
-        let id = |form: &Form| form.model().map(|model| model.facts.id.clone());
-        if id(&ours) != id(&form) || matches!(ours, Form::Opaque(_)) {
-            return Err(IndexError::Mismatch {
-                path: other.folder.clone(),
-                found: format!("factory {} with model {:?}", form.factory(), id(&form)),
-                expected: format!(
-                    "{} with model {:?}, kept as lists or exact vectors",
-                    ours.factory(),
-                    id(&ours)
-                ),
-            });
-        }
-        let mut known = held.known.clone();
-        for segment in theirs.iter() {
-            for ordinal in segment.part().ordinals()?.into_iter().filter(|ordinal| !gone.contains(*ordinal)) {
-                check_offset(ordinal, offset)?;
-                if !known.insert(ordinal + offset) {
-                    return Err(IndexError::OrdinalOutOfRange(ordinal + offset));
-                }
-            }
-        }
-        let sources: Vec<_> =
-            theirs.iter().map(|segment| Source { part: segment.part(), gone: &gone, offset }).collect();
-        let mut next = held.manifest.clone();
-        next.generation += 1;
-        let name = format!("segment-{}.seg", next.generation);
-        let path = self.folder.join(&name);
-        let written = Segment::write(&path, &ours, self.dimension, &sources)?;
-        if written.rows == 0 {
-            return Ok(0);
-        }
-        let segment = Arc::new(Segment::open(&path, &ours, self.dimension)?);
-        next.segments.push(SegmentEntry { file: name, checksum: format!("{:016x}", written.checksum) });
-        let name = format!("ordinals-{}.bits", next.generation);
-        // Adding waits from here on, so that no ordinal of the block is taken by a new vector meanwhile.
-        let writer = self.lock_writer()?;
-        {
-            let state = self.read_state()?;
-            let live = state.live.part().map_or(Ok(Vec::new()), |part| part.ordinals())?;
-            if let Some(taken) = live.into_iter().find(|ordinal| known.contains(*ordinal)) {
-                return Err(IndexError::OrdinalOutOfRange(taken));
-            }
-        }
-        write_ordinals(&self.folder.join(&name), &known, &held.gone)?;
-        next.ordinals = Some(name);
-        next.write(&self.folder)?;
-        let mut state = self.write_state()?;
-        let mut sealed = state.sealed.to_vec();
-        sealed.push(segment);
-        state.sealed = Arc::new(sealed);
-        let live = state.live.part().map_or(Ok(Vec::new()), |part| part.ordinals())?;
-        let mut all = known.clone();
-        live.into_iter().for_each(|ordinal| {
-            all.insert(ordinal);
-        });
-        state.known = all;
-        drop(state);
-        drop(writer);
-        next.remove_replaced(&held.manifest, &self.folder);
-        (held.known, held.manifest) = (known, next);
-        Ok(written.rows)
     }
 }

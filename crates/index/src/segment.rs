@@ -1,4 +1,5 @@
-//! Sealed segments: immutable files, mapped for reading.
+//! Sealed segments: immutable files, mapped for reading. Where the process may not have the address space for that, lists
+//! are read one by one.
 //!
 //! Invariants:
 //! - A segment file is written once, synced, renamed into place, and never changed afterwards.
@@ -10,14 +11,22 @@
 //!   its ordinals (u64 each);
 //! - opaque: ordinals (u64 each), then a FAISS index file.
 
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use self::write::{write_flat, write_lists, write_opaque};
 use crate::IndexError;
 use crate::files::{Checksum, Hashing, checksum_of, write_durably};
-use crate::native::{MappedFile, Native, bytes_of};
+use crate::model::Model;
+use crate::native::{MappedFile, Native, bytes_of, bytes_of_mut};
 use crate::ordinals::{ORDINAL_LIMIT, OrdinalSet};
 use crate::rows::{Form, Part};
 
@@ -53,30 +62,35 @@ impl Header {
         words
     }
 
-    fn read(path: &Path, file: &MappedFile) -> Result<Self, IndexError> {
-        let words: &[u64] = file.values(0, 16);
+    /// Checks the first words of a file of `length` bytes against the table that follows, which `table` gives for a number
+    /// of entries.
+    fn read<'a>(
+        path: &Path,
+        length: u64,
+        words: &[u64],
+        table: impl FnOnce(usize) -> Result<Cow<'a, [u64]>, IndexError>,
+    ) -> Result<(Self, Cow<'a, [u64]>), IndexError> {
         let &[magic, kind, dimension, code_size, rows, lists, model, body, .., checksum] = words else {
-            return Err(IndexError::damaged(path, format!("it has only {} bytes", file.len())));
+            return Err(IndexError::damaged(path, format!("it has only {length} bytes")));
         };
         if magic != MAGIC {
             return Err(IndexError::damaged(path, "it is no segment of a face index"));
         }
         let found = Self { kind, dimension, code_size, rows, lists, model, body };
-        let whole = (HEADER as u64).checked_add(body);
-        if whole != Some(file.len() as u64) {
-            let text = format!("it has {} bytes where its header says {HEADER} + {body}", file.len());
+        if (HEADER as u64).checked_add(body) != Some(length) {
+            let text = format!("it has {length} bytes where its header says {HEADER} + {body}");
             return Err(IndexError::damaged(path, text));
         }
-        let table: &[u64] = if kind == KIND_LISTS {
-            let entries = usize::try_from(lists).ok().and_then(|lists| lists.checked_add(1));
-            file.values(HEADER, entries.unwrap_or(usize::MAX))
+        let table = if kind == KIND_LISTS {
+            let entries = lists.checked_add(1).filter(|entries| *entries <= length / 8).unwrap_or(0);
+            table(entries as usize)?
         } else {
-            &[]
+            Cow::Borrowed(&[] as &[u64])
         };
-        if sum(&words[..15], table) != checksum {
+        if sum(&words[..15], &table) != checksum {
             return Err(IndexError::damaged(path, "its header does not match its checksum"));
         }
-        Ok(found)
+        Ok((found, table))
     }
 }
 
@@ -102,7 +116,8 @@ pub struct Segment {
     /// Its file.
     pub path: PathBuf,
     header: Header,
-    file: Arc<MappedFile>,
+    /// `None` where there was no address space to map it.
+    file: Option<Arc<MappedFile>>,
     content: Content,
 }
 
@@ -132,13 +147,22 @@ impl Segment {
     /// # Errors
     /// [`IndexError::Damaged`] if it is cut off, foreign or inconsistent.
     pub fn open(path: &Path, form: &Form, dimension: usize) -> Result<Self, IndexError> {
-        let file = Arc::new(MappedFile::open(path)?);
-        let header = Header::read(path, &file)?;
-        let wrong = |reason: &str| IndexError::damaged(path, reason);
-        let (kind, model) = kind_of(form);
-        if header.kind != kind || header.model != model || header.dimension != dimension as u64 {
-            return Err(wrong("it was made with another model than this index has"));
+        match MappedFile::open(path)? {
+            Some(file) => Self::open_mapped(path, Arc::new(file), form, dimension),
+            None => Self::open_unmapped(path, form, dimension),
         }
+    }
+
+    fn open_mapped(
+        path: &Path,
+        file: Arc<MappedFile>,
+        form: &Form,
+        dimension: usize,
+    ) -> Result<Self, IndexError> {
+        let table = |entries| Ok(Cow::Borrowed(file.values(HEADER, entries)));
+        let (header, _) = Header::read(path, file.len() as u64, file.values(0, 16), table)?;
+        let wrong = |reason: &str| IndexError::damaged(path, reason);
+        check_model(path, &header, form, dimension)?;
         let rows = usize::try_from(header.rows).map_err(|_| wrong("it is too large for this machine"))?;
         let ordinals_end = rows.checked_mul(8).and_then(|n| n.checked_add(HEADER));
         let content = match form {
@@ -149,25 +173,9 @@ impl Segment {
                 Content::Flat
             }
             Form::Lists(model) => {
-                let shape = model.native.shape();
-                if header.lists != shape.lists || header.code_size != shape.code_size {
-                    return Err(wrong("its lists are not those of the model"));
-                }
-                let table = (header.lists as usize + 1) * 8;
                 let starts: &[u64] = file.values(HEADER, header.lists as usize + 1);
-                let ends_right = starts.last().map(|end| end + table as u64) == Some(header.body);
-                let unit = header.code_size + 8;
-                let mut count = 0;
-                let whole = starts.first() == Some(&0)
-                    && starts.windows(2).all(|pair| {
-                        let length = pair[1].wrapping_sub(pair[0]);
-                        let n = length / unit;
-                        count += n;
-                        pair[0] <= pair[1] && (n * header.code_size).next_multiple_of(8) + n * 8 == length
-                    });
-                if !ends_right || !whole || count != header.rows {
-                    return Err(wrong("its table of lists does not fit its size"));
-                }
+                check_table(path, &header, model, starts)?;
+                let table = size_of_val(starts);
                 Content::Lists(model.native.view_mapped(&file, HEADER, HEADER + table, rows)?)
             }
             Form::Opaque(_) => {
@@ -181,17 +189,44 @@ impl Segment {
                 Content::Opaque(index)
             }
         };
-        Ok(Self { path: path.to_owned(), header, file, content })
+        Ok(Self { path: path.to_owned(), header, file: Some(file), content })
+    }
+
+    /// Lists can be read one by one; other forms need the whole file.
+    fn open_unmapped(path: &Path, form: &Form, dimension: usize) -> Result<Self, IndexError> {
+        let Form::Lists(model) = form else {
+            let text = "it cannot be mapped: this process may not have so much address space (ulimit -v)";
+            return Err(IndexError::damaged(path, text));
+        };
+        let file = File::open(path).map_err(IndexError::io("opening", path))?;
+        let length = file.metadata().map_err(IndexError::io("reading", path))?.len();
+        let read = |at: usize, count: usize| {
+            let mut words = vec![0u64; count];
+            file.read_exact_at(bytes_of_mut(&mut words), at as u64)
+                .map_err(IndexError::io("reading", path))?;
+            Ok(words)
+        };
+        let words = read(0, 16)?;
+        let (header, starts) =
+            Header::read(path, length, &words, |entries| read(HEADER, entries).map(Cow::Owned))?;
+        check_model(path, &header, form, dimension)?;
+        check_table(path, &header, model, &starts)?;
+        let blocks = HEADER + size_of_val(&*starts);
+        let view = model.native.view_read(path, &starts, blocks, header.rows as usize)?;
+        Ok(Self { path: path.to_owned(), header, file: None, content: Content::Lists(view) })
     }
 
     /// For searching.
     pub fn part(&self) -> Part<'_> {
         let rows = self.header.rows as usize;
-        let ordinals = || self.file.values::<u64>(HEADER, rows);
+        let file = self.file.as_ref();
+        let ordinals = || file.map_or(&[] as &[u64], |file| file.values(HEADER, rows));
         match &self.content {
             Content::Flat => Part::Flat {
                 ordinals: ordinals(),
-                vectors: self.file.values(HEADER + rows * 8, rows * self.header.dimension as usize),
+                vectors: file.map_or(&[], |file| {
+                    file.values(HEADER + rows * 8, rows * self.header.dimension as usize)
+                }),
             },
             Content::Lists(view) => Part::Lists(view),
             Content::Opaque(index) => Part::Opaque { index, ordinals: ordinals() },
@@ -205,7 +240,7 @@ impl Segment {
 
     /// Size of the file.
     pub fn bytes(&self) -> u64 {
-        self.file.len() as u64
+        HEADER as u64 + self.header.body
     }
 
     /// Bytes of it that lie in memory of their own (opaque segments; the others are mapped).
@@ -253,8 +288,6 @@ impl Segment {
     }
 }
 
-type Out<'a> = Hashing<&'a mut BufWriter<File>>;
-
 fn kind_of(form: &Form) -> (u64, u64) {
     let model = form.model().and_then(|model| u64::from_str_radix(&model.facts.id, 16).ok()).unwrap_or(0);
     match form {
@@ -264,114 +297,36 @@ fn kind_of(form: &Form) -> (u64, u64) {
     }
 }
 
-fn put(out: &mut Out<'_>, path: &Path, bytes: &[u8]) -> Result<(), IndexError> {
-    out.write_all(bytes).map_err(IndexError::io("writing", path))
+fn check_model(path: &Path, header: &Header, form: &Form, dimension: usize) -> Result<(), IndexError> {
+    let (kind, model) = kind_of(form);
+    if header.kind == kind && header.model == model && header.dimension == dimension as u64 {
+        Ok(())
+    } else {
+        Err(IndexError::damaged(path, "it was made with another model than this index has"))
+    }
 }
 
-fn mixed_forms(path: &Path) -> IndexError {
-    IndexError::damaged(path, "rows of different forms cannot be written into one segment")
-}
-
-fn write_flat(
-    out: &mut Out<'_>,
-    path: &Path,
-    header: &mut Header,
-    sources: &[Source<'_>],
-) -> Result<u64, IndexError> {
-    let mut ordinals = Vec::new();
-    let mut dropped = 0;
-    for source in sources {
-        let Part::Flat { ordinals: all, .. } = source.part else { return Err(mixed_forms(path)) };
-        let kept = all.iter().filter(|ordinal| !source.gone.contains(**ordinal));
-        let before = ordinals.len();
-        ordinals.extend(kept.map(|ordinal| ordinal + source.offset));
-        dropped += (all.len() - (ordinals.len() - before)) as u64;
+/// Every list must lie behind the one before and have the length of a whole number of codes and ordinals.
+fn check_table(path: &Path, header: &Header, model: &Model, starts: &[u64]) -> Result<(), IndexError> {
+    let shape = model.native.shape();
+    if header.lists != shape.lists || header.code_size != shape.code_size {
+        return Err(IndexError::damaged(path, "its lists are not those of the model"));
     }
-    header.rows = ordinals.len() as u64;
-    header.body = header.rows * (8 + 4 * header.dimension);
-    put(out, path, bytes_of(&header.to_words(&[])))?;
-    put(out, path, bytes_of(&ordinals))?;
-    for source in sources {
-        let Part::Flat { ordinals, vectors } = source.part else { return Err(mixed_forms(path)) };
-        for (ordinal, vector) in ordinals.iter().zip(vectors.chunks_exact(header.dimension as usize)) {
-            if !source.gone.contains(*ordinal) {
-                put(out, path, bytes_of(vector))?;
-            }
-        }
+    let unit = header.code_size + 8;
+    let mut count = 0;
+    let ends_right = starts.last().map(|end| end + size_of_val(starts) as u64) == Some(header.body);
+    let whole = starts.first() == Some(&0)
+        && starts.windows(2).all(|pair| {
+            let length = pair[1].wrapping_sub(pair[0]);
+            let n = length / unit;
+            count += n;
+            pair[0] <= pair[1] && (n * header.code_size).next_multiple_of(8) + n * 8 == length
+        });
+    if ends_right && whole && count == header.rows {
+        Ok(())
+    } else {
+        Err(IndexError::damaged(path, "its table of lists does not fit its size"))
     }
-    Ok(dropped)
-}
-
-fn write_lists(
-    out: &mut Out<'_>,
-    path: &Path,
-    header: &mut Header,
-    sources: &[Source<'_>],
-) -> Result<u64, IndexError> {
-    let lists = header.lists as usize;
-    let size = header.code_size as usize;
-    let mut starts = Vec::with_capacity(lists + 1);
-    let (mut at, mut dropped) = (0u64, 0);
-    starts.push(0);
-    for list in 0..lists {
-        let mut kept = 0;
-        for source in sources {
-            let Part::Lists(view) = &source.part else { return Err(mixed_forms(path)) };
-            let ids = view.list(list)?.1;
-            let rows = ids.iter().filter(|id| !source.gone.contains(**id as u64)).count() as u64;
-            dropped += ids.len() as u64 - rows;
-            kept += rows;
-        }
-        header.rows += kept;
-        at += (kept * header.code_size).next_multiple_of(8) + kept * 8;
-        starts.push(at);
-    }
-    header.body = at + starts.len() as u64 * 8;
-    put(out, path, bytes_of(&header.to_words(&starts)))?;
-    put(out, path, bytes_of(&starts))?;
-    let (mut codes, mut ordinals) = (Vec::new(), Vec::<u64>::new());
-    for list in 0..lists {
-        codes.clear();
-        ordinals.clear();
-        for source in sources {
-            let Part::Lists(view) = &source.part else { return Err(mixed_forms(path)) };
-            let (list_codes, ids) = view.list(list)?;
-            for (code, id) in list_codes.chunks_exact(size).zip(ids) {
-                let ordinal = *id as u64;
-                if !source.gone.contains(ordinal) {
-                    codes.extend_from_slice(code);
-                    ordinals.push(ordinal + source.offset);
-                }
-            }
-        }
-        codes.resize(codes.len().next_multiple_of(8), 0);
-        put(out, path, &codes)?;
-        put(out, path, bytes_of(&ordinals))?;
-    }
-    Ok(dropped)
-}
-
-fn write_opaque(
-    out: &mut Out<'_>,
-    path: &Path,
-    header: &mut Header,
-    sources: &[Source<'_>],
-) -> Result<u64, IndexError> {
-    let [Source { part: Part::Opaque { index, ordinals }, offset, .. }] = sources else {
-        return Err(mixed_forms(path));
-    };
-    let draft = path.with_extension("faiss.tmp");
-    let blob =
-        index.write(&draft).and_then(|()| std::fs::read(&draft).map_err(IndexError::io("reading", &draft)));
-    let _ = std::fs::remove_file(&draft);
-    let blob = blob?;
-    let ordinals: Vec<u64> = ordinals.iter().map(|ordinal| ordinal + offset).collect();
-    header.rows = ordinals.len() as u64;
-    header.body = header.rows * 8 + blob.len() as u64;
-    put(out, path, bytes_of(&header.to_words(&[])))?;
-    put(out, path, bytes_of(&ordinals))?;
-    put(out, path, &blob)?;
-    Ok(0)
 }
 
 /// Refuses sources whose ordinals would leave the allowed range.

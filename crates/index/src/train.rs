@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use inference::Runtime;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -15,7 +16,8 @@ use crate::factory::Factory;
 use crate::measure::{calibrate, recall_card};
 use crate::model::{Model, ModelFacts};
 use crate::native::Native;
-use crate::two_level::TwoLevel;
+use crate::progress::{Meter, TrainProgress};
+use crate::two_level::{TwoLevel, groups_of};
 use crate::{IndexError, Metric};
 
 /// Vectors that FAISS wants at least for each centroid; fewer give a warning.
@@ -28,9 +30,13 @@ const CODE_SAMPLE: usize = 65_536;
 pub(crate) const CODE_SAMPLE_MIN: usize = 9_984;
 /// Vectors that calibration and recall card are measured on.
 const HELD_OUT: usize = 2_000;
+/// Training in one level holds at most so many vectors in memory, unless FAISS's advice is more: 2 GB at 512 dimensions.
+const MOST_IN_MEMORY: usize = 1 << 20;
+/// What reading a vector costs, in comparisons of two vectors.
+const READING: usize = 100;
 
 /// What to train and how.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 pub struct TrainParams {
     /// Factory string (`PQ64` is read as `PQ64np`).
     pub factory: String,
@@ -45,6 +51,8 @@ pub struct TrainParams {
     /// A folder in which training in two levels keeps its progress, so that it can go on after an interruption.
     /// Removed when done.
     pub checkpoint: Option<PathBuf>,
+    /// Finds lists several times faster when the trained model is measured.
+    pub runtime: Option<Runtime>,
 }
 
 impl Default for TrainParams {
@@ -56,19 +64,9 @@ impl Default for TrainParams {
             iterations: 10,
             two_level_from: 16_384,
             checkpoint: None,
+            runtime: None,
         }
     }
-}
-
-/// How far a training is.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct TrainProgress {
-    /// What is being done: `reading`, `level 1`, `assigning`, `level 2`, `codes`, `measuring`, `encoding`.
-    pub phase: &'static str,
-    /// Units of it done.
-    pub done: u64,
-    /// Units in all.
-    pub total: u64,
 }
 
 /// Trains a model on the vectors of `ordinals` and saves it in `folder`.
@@ -96,8 +94,6 @@ pub fn train(
     native.prepare(params.seed, params.iterations)?;
     let mut order = ordinals.to_vec();
     order.shuffle(&mut ChaCha8Rng::seed_from_u64(params.seed));
-    let read = |ordinals: &[u64], phase| read_sample(vectors, dimension, ordinals, phase, progress);
-
     // The first vectors of the shuffled order are held out from the centroids.
     let lists = native.shape().lists as usize;
     let needed = if lists > 0 { lists } else { 2 };
@@ -109,8 +105,10 @@ pub fn train(
     let held = CODE_SAMPLE.min(spare.max(order.len() / 10)).max(2).min(order.len());
     let (held_out, rest) = order.split_at(held);
     let centroid_sample = if rest.len() >= lists { rest } else { &order };
+    let meter = Meter::new(progress, plan(&factory, lists, centroid_sample.len(), params));
+    let step = |phase, done, total| meter.step(phase, done, total);
+    let read = |ordinals: &[u64], phase| read_sample(vectors, dimension, ordinals, phase, &meter);
     if !native.shape().is_trained() {
-        let step = |phase, done, total| progress(&TrainProgress { phase, done, total });
         if lists == 0 {
             let sample = read(&order[..order.len().min(4 * CODE_SAMPLE)], "reading")?;
             step("codes", 0, 1);
@@ -122,10 +120,11 @@ pub fn train(
             native.train_chain(codes.values())?;
             if lists >= params.two_level_from {
                 let levels = TwoLevel { dimension, lists, params, transform: &native };
-                let centroids = levels.train(vectors, centroid_sample, progress)?;
+                let centroids = levels.train(vectors, centroid_sample, &meter)?;
                 native.set_centroids(&centroids)?;
             } else {
-                let most = centroid_sample.len().min(lists * MOST_PER_LIST);
+                let most = (lists * MOST_PER_LIST).min(MOST_IN_MEMORY.max(lists * ADVISED_PER_LIST));
+                let most = centroid_sample.len().min(most);
                 let sample = read(&centroid_sample[..most], "reading")?;
                 if sample.len() < lists {
                     return Err(too_few());
@@ -153,18 +152,41 @@ pub fn train(
         warning,
         ..ModelFacts::untrained(&factory, dimension, params.metric)
     };
-    progress(&TrainProgress { phase: "measuring", done: 0, total: 1 });
-    let draft = Arc::new(Model::save(facts.clone(), native, folder)?);
+    step("measuring", 0, 1);
+    let draft = Model::save(facts, native, folder)?.accelerated(params.runtime.as_ref());
+    let draft = Arc::new(draft);
     let held_out = read(&held_out[..held.min(HELD_OUT)], "measuring")?;
     let facts = ModelFacts {
         calibration: calibrate(&draft, &held_out, params.seed)?,
         card: recall_card(&draft, &held_out, params.seed)?,
         ..draft.facts.clone()
     };
+    step("measuring", 1, 1);
     if let Some(folder) = params.checkpoint.as_ref().filter(|folder| folder.exists()) {
         std::fs::remove_dir_all(folder).map_err(IndexError::io("removing", folder))?;
     }
     draft.with_facts(facts)
+}
+
+/// The phases of a training and their work in comparisons of two vectors.
+fn plan(factory: &str, lists: usize, sample: usize, params: &TrainParams) -> Vec<(&'static str, f64)> {
+    let rounds = params.iterations;
+    let codes = if factory.contains("PQ") { CODE_SAMPLE * 256 * 25 } else { CODE_SAMPLE };
+    let levels = if lists == 0 {
+        vec![]
+    } else if lists >= params.two_level_from {
+        let groups = groups_of(lists, sample);
+        vec![
+            ("level 1", sample.min(groups * MOST_PER_LIST) * groups * rounds),
+            ("assigning", sample * (groups + READING)),
+            ("level 2", sample.min(lists * MOST_PER_LIST) * (lists / groups * rounds + READING)),
+        ]
+    } else {
+        vec![("level 1", sample.min(lists * MOST_PER_LIST) * lists * rounds)]
+    };
+    let all = [("reading", CODE_SAMPLE * READING)].into_iter().chain(levels);
+    let all = all.chain([("codes", codes), ("measuring", 5_000 * (lists + 1000))]);
+    all.map(|(phase, work)| (phase, work as f64)).collect()
 }
 
 /// Reads a sample into memory, without vectors that are no longer there.
@@ -173,7 +195,7 @@ pub(crate) fn read_sample(
     dimension: usize,
     ordinals: &[u64],
     phase: &'static str,
-    progress: &dyn Fn(&TrainProgress),
+    meter: &Meter<'_>,
 ) -> Result<MemoryVectors, IndexError> {
     const BATCH: usize = 8192;
     let mut all = Vec::with_capacity(ordinals.len() * dimension);
@@ -184,7 +206,7 @@ pub(crate) fn read_sample(
         drop_missing(dimension, &mut found, &mut batch);
         check_vectors(dimension, &batch)?;
         all.extend_from_slice(&batch);
-        progress(&TrainProgress { phase, done: (done * BATCH) as u64, total: ordinals.len() as u64 });
+        meter.step(phase, (done * BATCH) as u64, ordinals.len() as u64);
     }
     Ok(MemoryVectors::new(dimension, all))
 }

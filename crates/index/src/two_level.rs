@@ -12,13 +12,19 @@ use crate::IndexError;
 use crate::exact::{ExactVectors, read_exact};
 use crate::files::{Checksum, write_durably};
 use crate::native::{self, Native, bytes_of};
-use crate::train::{TrainParams, TrainProgress, read_sample};
+use crate::progress::Meter;
+use crate::train::{TrainParams, read_sample};
 
 /// Vectors for each centroid of the first level.
 const FIRST_PER_CENTROID: usize = 256;
 /// Vectors for each centroid of the second level that still help.
 const SECOND_PER_CENTROID: usize = 256;
 const BATCH: usize = 8192;
+
+/// Groups of the first level.
+pub fn groups_of(lists: usize, sample: usize) -> usize {
+    ((lists as f64).sqrt().round() as usize).clamp(1, sample.max(1))
+}
 
 /// A training in two levels.
 pub struct TwoLevel<'a> {
@@ -38,20 +44,19 @@ impl TwoLevel<'_> {
         &self,
         vectors: &dyn ExactVectors,
         ordinals: &[u64],
-        progress: &dyn Fn(&TrainProgress),
+        meter: &Meter<'_>,
     ) -> Result<Vec<f32>, IndexError> {
-        let step = |phase, done, total| progress(&TrainProgress { phase, done, total });
         let d = self.transform.shape().lists_dimension as usize;
         let (metric, rounds, seed) = (self.params.metric, self.params.iterations, self.params.seed);
-        let groups = ((self.lists as f64).sqrt().round() as usize).clamp(1, ordinals.len());
+        let groups = groups_of(self.lists, ordinals.len());
         let mut kept = Checkpoint::open(self, ordinals)?;
 
         let first = match kept.read("level-1", groups * d)? {
             Some(centroids) => centroids,
             None => {
                 let most = ordinals.len().min(groups * FIRST_PER_CENTROID);
-                let sample = read_sample(vectors, self.dimension, &ordinals[..most], "reading", progress)?;
-                step("level 1", 0, 1);
+                let sample = read_sample(vectors, self.dimension, &ordinals[..most], "reading", meter)?;
+                meter.step("level 1", 0, 1);
                 let sample = self.transform.transformed(sample.values())?;
                 let groups = groups.min(sample.len() / d);
                 let centroids = native::kmeans(metric, d, &sample, groups, rounds, seed)?;
@@ -64,7 +69,7 @@ impl TwoLevel<'_> {
         let mut members: Vec<Vec<u64>> = vec![Vec::new(); groups];
         let mut batch = Vec::new();
         for (done, ordinals) in ordinals.chunks(BATCH).enumerate() {
-            step("assigning", (done * BATCH) as u64, ordinals.len() as u64);
+            meter.step("assigning", (done * BATCH) as u64, ordinals.len() as u64);
             self.read(vectors, ordinals, &mut batch)?;
             let (nearest, _) =
                 native::flat_search(metric, d, &self.transform.transformed(&batch)?, &first, 1)?;
@@ -88,7 +93,7 @@ impl TwoLevel<'_> {
         })?;
         let mut centroids = Vec::with_capacity(self.lists * d);
         for (group, (members, share)) in members.into_iter().zip(shares).enumerate() {
-            step("level 2", group as u64, groups as u64);
+            meter.step("level 2", group as u64, groups as u64);
             if share == 0 {
                 continue;
             }

@@ -26,6 +26,28 @@ fn agrees_with_exact_search() {
     assert!(compared.probe_recall >= 0.97, "{compared:?}");
 }
 
+/// The form for GPUs runs on a processor too, only slowly; so its lists can be compared anywhere.
+#[test]
+fn half_precision_agrees_with_exact_search() {
+    let Some(runtime) = runtime() else { return };
+    let mut faces = SyntheticFaces::new(64, 1);
+    let centroids = faces.vectors(20_000);
+    let queries = faces.vectors(300);
+    let agreement = index::half_precision_agreement(&runtime, 64, &centroids, &queries).unwrap();
+    assert!(agreement >= 0.999, "{agreement}");
+}
+
+/// Given embeddings are compared among centroids drawn with their own covariance.
+#[test]
+fn agrees_on_given_embeddings() {
+    let Some(runtime) = runtime() else { return };
+    let embeddings = SyntheticFaces::new(128, 5).vectors(400);
+    let compared = index::compare_on(&runtime, 20_000, 128, &embeddings, 1).unwrap();
+    assert_eq!((compared.new, compared.dim), (400, 128));
+    assert!(compared.agreement_new >= 0.98, "{compared:?}");
+    assert!((20.0..80.0).contains(&compared.spread_over), "{compared:?}");
+}
+
 #[test]
 fn an_index_with_many_lists_uses_it() {
     let Some(runtime) = runtime() else { return };

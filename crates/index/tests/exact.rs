@@ -1,11 +1,17 @@
-//! The exact index against a plain model in memory, under random operations, crashes and replays.
+//! Indexes that find everything (exact, or with lists that are all visited) against a plain model in memory, under random
+//! operations, crashes and replays.
 // Helpers outside test functions may fail the test too.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use index::{ExactVectors, FaceIndex, IndexConfig, IndexError, SyntheticFaces};
+use index::{
+    ExactVectors, FaceIndex, IndexConfig, IndexError, MemoryVectors, Metric, Model, SyntheticFaces,
+    TrainParams, train,
+};
 use proptest::prelude::*;
 use records::Cosine;
 
@@ -50,7 +56,8 @@ impl ExactVectors for Store {
 
 #[derive(Clone, Debug)]
 enum Operation {
-    /// Adds so many new vectors and removes the given ones (modulo what there is), as one log entry.
+    /// Adds so many new vectors and removes the given ones (modulo what there is), as one log entry. Both at once is an
+    /// upsert.
     Commit(usize, Vec<usize>),
     /// Applies an old entry again.
     Duplicate(usize),
@@ -58,6 +65,55 @@ enum Operation {
     Compact(bool),
     /// Forgets everything in memory without sealing, opens again and replays.
     Crash,
+    /// The same in the middle of sealing or (`true`) compacting, with the files on disk as they can then be.
+    CrashWithin(bool, Torn),
+}
+
+/// What a crash can leave of a change of files.
+#[derive(Clone, Copy, Debug)]
+enum Torn {
+    /// New files half written under their temporary names.
+    HalfWritten,
+    /// New files whole, the old manifest.
+    BeforeSwap,
+    /// As before, and half of a new manifest beside the old.
+    WithinSwap,
+    /// The new manifest, replaced files still there.
+    AfterSwap,
+}
+
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let plain = names.filter(|entry| entry.file_type().unwrap().is_file() && entry.file_name() != "LOCK");
+    plain
+        .map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap()))
+        .collect()
+}
+
+/// Puts the folder into the state in which a crash between `before` and now can leave it. Nobody has it open.
+fn tear(folder: &Path, before: &BTreeMap<String, Vec<u8>>, torn: Torn) {
+    let after = files(folder);
+    for (name, bytes) in before {
+        std::fs::write(folder.join(name), bytes).unwrap();
+    }
+    for (name, bytes) in after.iter().filter(|(name, _)| !before.contains_key(*name)) {
+        let path = folder.join(name);
+        match torn {
+            Torn::HalfWritten => {
+                std::fs::remove_file(&path).unwrap();
+                std::fs::write(path.with_extension("tmp"), &bytes[..bytes.len() / 2]).unwrap();
+            }
+            Torn::BeforeSwap | Torn::WithinSwap | Torn::AfterSwap => {}
+        }
+    }
+    let manifest = &after["MANIFEST"];
+    match torn {
+        Torn::HalfWritten | Torn::BeforeSwap => {}
+        Torn::WithinSwap => {
+            std::fs::write(folder.join("MANIFEST.tmp"), &manifest[..manifest.len() / 2]).unwrap();
+        }
+        Torn::AfterSwap => std::fs::write(folder.join("MANIFEST"), manifest).unwrap(),
+    }
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -67,6 +123,12 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => Just(Operation::Seal),
         2 => any::<bool>().prop_map(Operation::Compact),
         1 => Just(Operation::Crash),
+        2 => (any::<bool>(), prop_oneof![
+            Just(Torn::HalfWritten),
+            Just(Torn::BeforeSwap),
+            Just(Torn::WithinSwap),
+            Just(Torn::AfterSwap),
+        ]).prop_map(|(compact, torn)| Operation::CrashWithin(compact, torn)),
     ]
 }
 
@@ -97,12 +159,15 @@ fn compare(index: &FaceIndex, model: &BTreeMap<u64, Vec<f32>>, store: &Store, qu
     }
 }
 
-fn random_operations(factory: &str, operations: Vec<Operation>, seed: u64) {
+fn random_operations(factory: &str, model: Option<Arc<Model>>, operations: Vec<Operation>, seed: u64) {
     let folder = tempfile::tempdir().unwrap();
-    let config = config(factory);
+    let config = IndexConfig { nprobe: 16, ..config(factory) };
     let mut faces = SyntheticFaces::new(DIMENSION, seed);
     let mut queries = faces.vectors(3);
     let mut index = FaceIndex::open(folder.path(), DIMENSION, &config).unwrap();
+    if model.is_some() {
+        index.rebuild(model, None, &|_| {}).unwrap();
+    }
     let (mut store, mut model) = (Store::default(), BTreeMap::new());
     for operation in operations {
         match operation {
@@ -135,6 +200,16 @@ fn random_operations(factory: &str, operations: Vec<Operation>, seed: u64) {
                 index = FaceIndex::open(folder.path(), DIMENSION, &config).unwrap();
                 store.replay(&index);
             }
+            Operation::CrashWithin(compact, torn) => {
+                let before = files(folder.path());
+                if compact { index.compact(true, Some(&store)) } else { index.seal() }.unwrap();
+                drop(index);
+                tear(folder.path(), &before, torn);
+                index = FaceIndex::open(folder.path(), DIMENSION, &config).unwrap();
+                store.replay(&index);
+                index.verify().unwrap();
+                assert!(files(folder.path()).keys().all(|name| !name.ends_with("tmp")), "no remains");
+            }
         }
         if let Some(vector) = store.vectors.last() {
             queries.truncate(3 * DIMENSION);
@@ -155,14 +230,35 @@ proptest! {
 
     #[test]
     fn flat_index_equals_a_map(operations in prop::collection::vec(operation(), 1..40), seed in 0u64..1000) {
-        random_operations("Flat", operations, seed);
+        random_operations("Flat", None, operations, seed);
+    }
+
+    /// Codes in sealed lists, re-ranked by the exact vectors.
+    #[test]
+    fn lists_equal_a_map(operations in prop::collection::vec(operation(), 1..40), seed in 0u64..1000) {
+        random_operations("IVF16,SQ8", Some(lists()), operations, seed);
     }
 
     /// HNSW needs no training and lives in FAISS's own file; at this size it finds everything.
     #[test]
     fn hnsw_index_equals_a_map(operations in prop::collection::vec(operation(), 1..12), seed in 0u64..1000) {
-        random_operations("HNSW32", operations, seed);
+        random_operations("HNSW32", None, operations, seed);
     }
+}
+
+/// Trained once for all cases.
+fn lists() -> Arc<Model> {
+    static MODEL: std::sync::OnceLock<(tempfile::TempDir, Arc<Model>)> = std::sync::OnceLock::new();
+    let (_, model) = MODEL.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let vectors = MemoryVectors::new(DIMENSION, SyntheticFaces::new(DIMENSION, 77).vectors(1_000));
+        let params =
+            TrainParams { factory: "IVF16,SQ8".into(), metric: Metric::Ip, ..TrainParams::default() };
+        let ordinals: Vec<u64> = (0..1_000).collect();
+        let model = train(&vectors, &ordinals, DIMENSION, &params, folder.path(), &|_| {}).unwrap();
+        (folder, Arc::new(model))
+    });
+    model.clone()
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use index::{
-    BenchParams, ExactVectors, FaceIndex, IndexConfig, IndexError, MemoryVectors, Metric, SyntheticFaces,
-    TrainParams, bench, train,
+    BenchInput, BenchParams, ExactVectors, FaceIndex, IndexConfig, IndexError, MemoryVectors, Metric,
+    SyntheticFaces, TrainParams, bench, train,
 };
 
 const D: usize = 64;
@@ -276,15 +276,24 @@ fn bench_reports_what_it_measured() {
         threads: 1,
         ..BenchParams::default()
     };
-    let report = bench(folder.path(), &params, &|_| {}).unwrap();
-    assert_eq!(report.recall_at_1.keys().copied().collect::<Vec<_>>(), [1, 4, 16, 64]);
+    let report = bench(folder.path(), &params, &BenchInput::default(), &|_| {}).unwrap();
+    let keys = report.recall_at_1.keys().copied().filter(|nprobe| *nprobe != report.nprobe);
+    assert_eq!(
+        keys.collect::<Vec<_>>(),
+        [1, 4, 16, 64].into_iter().filter(|n| *n != report.nprobe).collect::<Vec<_>>()
+    );
     assert!(report.recall_at_1[&64] > 0.99 && report.recall_at_1[&1] < report.recall_at_1[&64], "{report:?}");
+    assert!(report.recall_at_nprobe >= 0.95, "the tuned nprobe reaches its target: {report:?}");
+    let at_all_lists = |cosine: &str| report.curve[cosine][&64];
+    assert!(at_all_lists("0.9") >= at_all_lists("0.7") && at_all_lists("0.7") >= at_all_lists("0.5"));
     assert!(
         (40.0..42.0).contains(&report.bytes_per_vector),
         "32 of code, 8 of ordinal: {}",
         report.bytes_per_vector
     );
-    assert!(report.add_per_s > 0.0 && report.rss_mb > 1.0 && report.train_s > 0.0);
+    assert!(report.memory_bytes_per_vector <= 1.0, "{:?}", report.memory);
+    assert_eq!(report.memory.iter().map(|look| look.vectors).collect::<Vec<_>>(), [3000, 6000, 9000, 12_000]);
+    assert!(report.add_per_s.unwrap() > 0.0 && report.rss_mb > 1.0 && report.train_s.unwrap() > 0.0);
     let json = serde_json::to_value(&report).unwrap();
     assert!(json["search_qps"]["16"].is_number());
 }

@@ -73,6 +73,11 @@ impl Runtime {
         &self.library
     }
 
+    /// Whether the provider that is tried first is a GPU.
+    pub fn prefers_gpu(&self) -> bool {
+        self.config.providers.first().is_some_and(|provider| provider.is_gpu())
+    }
+
     /// What ONNX Runtime says of its build, version first.
     pub fn build_info(&self) -> &'static str {
         ort::info()

@@ -89,6 +89,16 @@ pub enum SourceError {
         /// Which column, what was found and what is needed.
         detail: String,
     },
+    /// A row holds no embedding, where only embeddings are read.
+    #[error("{file}, row {row} is no embedding: {detail}; correct or remove it and run this again")]
+    Row {
+        /// Relative to the source.
+        file: String,
+        /// Row in it, from 0.
+        row: u64,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// A file is shorter than what was already read of it.
     #[error(
         "the state has processed {file} up to row {position}, but it has {rows} rows: the file was replaced; give the new file another name"

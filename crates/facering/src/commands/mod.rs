@@ -13,6 +13,7 @@ mod run;
 mod search;
 mod simulate;
 
+pub use self::index::{runtime_for_lists, train_state};
 pub use report::write_html;
 
 use std::io::Write;

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use calibration::Floor;
 pub use desk::Desk;
 pub use flow::{End, Order, Parts};
-pub use neighbours::{StoredVectors, stored_form};
+pub use neighbours::{CurrentVectors, StoredVectors, stored_form};
 pub use progress::{Progress, Summary};
 pub use snapshots::{Snapshots, Written};
 
@@ -152,8 +152,8 @@ async fn tidy_regularly(store: Store, index: Arc<FaceIndex>) {
         tokio::time::sleep(TIDY_EVERY).await;
         let (store, index) = (store.clone(), Arc::clone(&index));
         let tidied = tokio::task::spawn_blocking(move || {
-            let reader = store.reader();
-            let exact = StoredVectors::new(&reader, index.dimension());
+            // Training takes minutes, and faces that come meanwhile must be found too.
+            let exact = CurrentVectors::new(&store, index.dimension());
             index.maintain(&exact, &|step| tracing::debug!(?step, "training the index"))
         });
         match tidied.await {

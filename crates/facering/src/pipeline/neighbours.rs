@@ -12,7 +12,7 @@ use half::f16;
 use index::FaceIndex;
 use rayon::prelude::*;
 use records::{Cosine, FaceKey, FaceLink, FaceOrdinal, Pdq, PhotoRelation};
-use store::{NewFace, Reader};
+use store::{NewFace, Reader, Store};
 
 /// Links kept for one new face, nearest first. A face on more pictures than this is so popular that further links would
 /// tell nothing new, and would grow with the square of its pictures.
@@ -165,6 +165,29 @@ impl index::ExactVectors for StoredVectors<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// The same of whatever state is the newest when they are asked for: for work that goes on while faces are added.
+pub struct CurrentVectors {
+    store: Store,
+    dimension: usize,
+}
+
+impl CurrentVectors {
+    /// Vectors of the index's dimension.
+    pub fn new(store: &Store, dimension: usize) -> Self {
+        Self { store: store.clone(), dimension }
+    }
+}
+
+impl index::ExactVectors for CurrentVectors {
+    fn vectors(
+        &self,
+        ordinals: &[u64],
+        out: &mut Vec<f32>,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        StoredVectors::new(&self.store.reader(), self.dimension).vectors(ordinals, out)
     }
 }
 

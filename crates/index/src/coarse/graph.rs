@@ -1,4 +1,4 @@
-//! The ONNX graph of the coarse assignment, written as protobuf bytes.
+//! The ONNX graphs of the coarse assignment, written as protobuf bytes: 8 bits for processors, half precision for GPUs.
 //!
 //! Inputs: `x` f32 [batch, d], `chunk_k` i64 [1], `result_k` i64 [1]. Output: `lists` i64 [batch, result_k].
 //!
@@ -8,18 +8,24 @@
 //!    processors with VNNI u8 x s8 is the fast pairing; s8 x s8 is 19 times slower in ONNX Runtime 1.31.
 //! 3. The `result_k` best of all chunks.
 //!
+//! In half precision there is no projection: `x` is cast, multiplied with the centroids of each chunk (`MatMul`), and the
+//! scores are cast back for `TopK`.
+//!
 //! Centroid `j * chunks + c` is column `j` of chunk `c`: neighbours by number, which two-level training makes neighbours
 //! in space, lie in different chunks, so that the best of one chunk rarely hides a better one of the same chunk.
 //!
 //! Field numbers are those of `onnx.proto3` (IR version 8, operator set 13).
 
 /// Columns of a chunk: of those measured, the fastest that keeps the agreement.
-const CHUNK: usize = 2048;
+pub const CHUNK: usize = 2048;
+/// The same on a GPU, which wants large products.
+pub const HALF_CHUNK: usize = 16_384;
 
 const FLOAT: u64 = 1;
 const UINT8: u64 = 2;
 const INT8: u64 = 3;
 const INT64: u64 = 7;
+const FLOAT16: u64 = 10;
 
 /// A protobuf message being written.
 #[derive(Default)]
@@ -106,7 +112,31 @@ impl Graph {
         self.0 = std::mem::take(&mut self.0).message(field, port);
     }
 
-    fn into_model(self) -> Vec<u8> {
+    /// The best of a chunk's scores `score_…`, as list numbers. Needs `stride`, the number of chunks.
+    fn best_of_chunk(&mut self, chunk: usize) {
+        let name = |part: &str| format!("{part}_{chunk}");
+        self.constant(&name("first"), INT64, &[], &(chunk as i64).to_le_bytes());
+        let axis = [Attribute::Int("axis", 1)];
+        self.node("TopK", &[&name("score"), "chunk_k"], &[&name("best"), &name("at")], &axis);
+        self.node("Mul", &[&name("at"), "stride"], &[&name("row")], &[]);
+        self.node("Add", &[&name("row"), &name("first")], &[&name("list")], &[]);
+    }
+
+    /// The best of all chunks' best, and the whole file with the ports that both graphs have.
+    fn into_model(mut self, d: usize, chunks: usize) -> Vec<u8> {
+        use Attribute::Int;
+        let names = |part: &str| (0..chunks).map(|chunk| format!("{part}_{chunk}")).collect::<Vec<_>>();
+        let (best, lists) = (names("best"), names("list"));
+        let best: Vec<&str> = best.iter().map(String::as_str).collect();
+        let lists: Vec<&str> = lists.iter().map(String::as_str).collect();
+        self.node("Concat", &best, &["all_best"], &[Int("axis", 1)]);
+        self.node("Concat", &lists, &["all_lists"], &[Int("axis", 1)]);
+        self.node("TopK", &["all_best", "result_k"], &["result", "result_at"], &[Int("axis", 1)]);
+        self.node("GatherElements", &["all_lists", "result_at"], &["lists"], &[Int("axis", 1)]);
+        self.port(11, "x", FLOAT, &[None, Some(d)]);
+        self.port(11, "chunk_k", INT64, &[Some(1)]);
+        self.port(11, "result_k", INT64, &[Some(1)]);
+        self.port(12, "lists", INT64, &[None, None]);
         let graph = self.0.text(2, "coarse");
         let operators = Message::default().text(1, "").number(2, 13);
         Message::default().number(1, 8).message(7, graph).message(8, operators).0
@@ -117,17 +147,12 @@ fn float_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-/// How centroids are divided into chunks.
-pub fn chunks(lists: usize) -> usize {
-    lists.div_ceil(CHUNK)
-}
-
 /// The graph for centroids projected on `directions`: `projected` holds one row of `width` values for each list,
 /// `directions` is `width` rows of `d` values.
-pub fn coarse_graph(directions: &[f32], d: usize, projected: &[f32], width: usize) -> Vec<u8> {
+pub fn int8_graph(directions: &[f32], d: usize, projected: &[f32], width: usize) -> Vec<u8> {
     use Attribute::{Int, Ints};
     let lists = projected.len() / width;
-    let chunks = chunks(lists);
+    let chunks = lists.div_ceil(CHUNK);
     let mut graph = Graph::default();
 
     let transposed: Vec<f32> =
@@ -149,33 +174,39 @@ pub fn coarse_graph(directions: &[f32], d: usize, projected: &[f32], width: usiz
 
     let most = projected.iter().fold(f32::MIN_POSITIVE, |most, value| most.max(value.abs()));
     graph.constant("stride", INT64, &[], &(chunks as i64).to_le_bytes());
-    let (mut best, mut numbers) = (Vec::new(), Vec::new());
     for chunk in 0..chunks {
         let columns: Vec<usize> = (chunk..lists).step_by(chunks).collect();
-        let name = |part: &str| format!("{part}_{chunk}");
         let weights: Vec<u8> = (0..width)
             .flat_map(|row| columns.iter().map(move |list| (row, *list)))
             .map(|(row, list)| (projected[list * width + row] / most * 127.0).round() as i8 as u8)
             .collect();
-        graph.constant(&name("w"), INT8, &[width, columns.len()], &weights);
-        graph.constant(&name("first"), INT64, &[], &(chunk as i64).to_le_bytes());
-        graph.node("MatMulInteger", &["q", &name("w"), "zero"], &[&name("score")], &[]);
-        graph.node("TopK", &[&name("score"), "chunk_k"], &[&name("best"), &name("at")], &[Int("axis", 1)]);
-        graph.node("Mul", &[&name("at"), "stride"], &[&name("row")], &[]);
-        graph.node("Add", &[&name("row"), &name("first")], &[&name("list")], &[]);
-        best.push(name("best"));
-        numbers.push(name("list"));
+        let (weight, score) = (format!("w_{chunk}"), format!("score_{chunk}"));
+        graph.constant(&weight, INT8, &[width, columns.len()], &weights);
+        graph.node("MatMulInteger", &["q", &weight, "zero"], &[&score], &[]);
+        graph.best_of_chunk(chunk);
     }
-    let best: Vec<&str> = best.iter().map(String::as_str).collect();
-    let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
-    graph.node("Concat", &best, &["all_best"], &[Int("axis", 1)]);
-    graph.node("Concat", &numbers, &["all_lists"], &[Int("axis", 1)]);
-    graph.node("TopK", &["all_best", "result_k"], &["result", "result_at"], &[Int("axis", 1)]);
-    graph.node("GatherElements", &["all_lists", "result_at"], &["lists"], &[Int("axis", 1)]);
+    graph.into_model(d, chunks)
+}
 
-    graph.port(11, "x", FLOAT, &[None, Some(d)]);
-    graph.port(11, "chunk_k", INT64, &[Some(1)]);
-    graph.port(11, "result_k", INT64, &[Some(1)]);
-    graph.port(12, "lists", INT64, &[None, None]);
-    graph.into_model()
+/// The graph in half precision for centroids of `d` values.
+pub fn half_graph(centroids: &[f32], d: usize) -> Vec<u8> {
+    let lists = centroids.len() / d;
+    let chunks = lists.div_ceil(HALF_CHUNK);
+    let mut graph = Graph::default();
+    graph.constant("stride", INT64, &[], &(chunks as i64).to_le_bytes());
+    graph.node("Cast", &["x"], &["h"], &[Attribute::Int("to", FLOAT16 as i64)]);
+    for chunk in 0..chunks {
+        let columns: Vec<usize> = (chunk..lists).step_by(chunks).collect();
+        let weights: Vec<u8> = (0..d)
+            .flat_map(|row| columns.iter().map(move |list| (row, *list)))
+            .flat_map(|(row, list)| half::f16::from_f32(centroids[list * d + row]).to_le_bytes())
+            .collect();
+        let (weight, product, score) =
+            (format!("w_{chunk}"), format!("product_{chunk}"), format!("score_{chunk}"));
+        graph.constant(&weight, FLOAT16, &[d, columns.len()], &weights);
+        graph.node("MatMul", &["h", &weight], &[&product], &[]);
+        graph.node("Cast", &[&product], &[&score], &[Attribute::Int("to", FLOAT as i64)]);
+        graph.best_of_chunk(chunk);
+    }
+    graph.into_model(d, chunks)
 }

@@ -2,10 +2,10 @@
 
 mod compare;
 mod graph;
-mod int8;
+mod onnx;
 
-pub use compare::{CoarseComparison, compare_assigners};
-pub use int8::{Int8Assigner, WORTHWHILE_LISTS};
+pub use compare::{CoarseComparison, compare_assigners, compare_model, compare_on, half_precision_agreement};
+pub use onnx::{OnnxAssigner, WORTHWHILE_LISTS};
 
 use std::sync::Arc;
 

@@ -123,13 +123,17 @@ unsafe extern "C" {
         lists: *const i64,
         codes: *const u8,
     ) -> c_int;
-    pub fn fx_list(
-        view: *const RawIndex,
-        list: usize,
-        rows: *mut usize,
-        codes: *mut *const u8,
-        ids: *mut *const i64,
+    pub fn fx_view_read(
+        model: *const RawIndex,
+        path: *const c_char,
+        base: u64,
+        starts: *const u64,
+        rows: usize,
+        out: *mut *mut RawIndex,
     ) -> c_int;
+    pub fn fx_list_size(view: *const RawIndex, list: usize) -> usize;
+    pub fn fx_list(view: *const RawIndex, list: usize, codes: *mut *const u8, ids: *mut *const i64) -> c_int;
+    pub fn fx_list_release(view: *const RawIndex, list: usize, codes: *const u8, ids: *const i64);
     pub fn fx_lists_search(
         view: *const RawIndex,
         rows: usize,

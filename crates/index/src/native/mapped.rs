@@ -25,17 +25,20 @@ impl Drop for MappedFile {
 }
 
 impl MappedFile {
-    /// Maps a whole file.
-    pub fn open(path: &Path) -> Result<Self, IndexError> {
+    /// Maps a whole file; `None` if the process may not have the address space for it.
+    pub fn open(path: &Path) -> Result<Option<Self>, IndexError> {
         let text = c_path(path)?;
         let (mut data, mut length) = (std::ptr::null(), 0);
         // SAFETY: `text` is NUL-terminated; the outputs receive address and length.
         let code = unsafe { fx_map(text.as_ptr(), &mut data, &mut length) };
+        if code == 1 {
+            return Ok(None);
+        }
         if code != 0 {
             return Err(IndexError::damaged(path, format!("it cannot be mapped ({})", reason())));
         }
         let data = NonNull::new(data.cast_mut()).ok_or_else(|| IndexError::damaged(path, "it is empty"))?;
-        Ok(Self { data, length })
+        Ok(Some(Self { data, length }))
     }
 
     pub(super) fn as_ptr(&self) -> *const u8 {
@@ -67,6 +70,7 @@ impl MappedFile {
 
 /// Number types of which every bit pattern is a value.
 pub trait Plain: Copy {}
+impl Plain for u16 {}
 impl Plain for u64 {}
 impl Plain for f32 {}
 
@@ -74,4 +78,10 @@ impl Plain for f32 {}
 pub fn bytes_of<T: Plain>(values: &[T]) -> &[u8] {
     // SAFETY: plain numbers have no padding.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
+
+/// The same for filling them.
+pub fn bytes_of_mut<T: Plain>(values: &mut [T]) -> &mut [u8] {
+    // SAFETY: plain numbers have no padding, and every bit pattern is one.
+    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), size_of_val(values)) }
 }

@@ -13,7 +13,11 @@ use faiss_sys as _;
 
 mod ffi;
 mod flat;
+mod lists;
 mod mapped;
+
+#[cfg(test)]
+mod tests;
 
 use std::ffi::{CStr, CString, c_int};
 use std::path::Path;
@@ -23,9 +27,9 @@ use std::sync::Arc;
 pub use ffi::Shape;
 use ffi::*;
 pub use flat::{RangeHits, directions, flat_range, flat_search, kmeans};
-pub use mapped::{MappedFile, bytes_of};
+pub use lists::Probes;
+pub use mapped::{MappedFile, bytes_of, bytes_of_mut};
 
-use crate::ordinals::OrdinalSet;
 use crate::{IndexError, Metric};
 
 /// Sets how many threads FAISS and OpenBLAS use in this process; 0 leaves OpenMP's default.
@@ -242,162 +246,6 @@ impl Native {
         Ok((lists, scores))
     }
 
-    /// An empty index with lists in memory that shares this one's quantizer.
-    pub fn view(self: &Arc<Self>) -> Result<Self, IndexError> {
-        let mut raw = std::ptr::null_mut();
-        // SAFETY: a valid index; the new one points into it, so it is kept alive in `_borrows`.
-        let code = unsafe { fx_view(self.raw.as_ptr(), &mut raw) };
-        Self::own("opening a segment", code, raw, (Some(self.clone()), None))
-    }
-
-    /// An index over mapped lists that shares this one's quantizer. `starts_at` is the offset in the file of the table
-    /// of block starts (lists + 1 of them, u64), relative to `blocks_at`. The caller has checked the table.
-    pub fn view_mapped(
-        self: &Arc<Self>,
-        file: &Arc<MappedFile>,
-        starts_at: usize,
-        blocks_at: usize,
-        rows: usize,
-    ) -> Result<Self, IndexError> {
-        let table = (self.shape.lists as usize + 1) * 8;
-        expect(
-            "mapping a segment",
-            starts_at.is_multiple_of(8) && starts_at + table <= file.len() && blocks_at <= file.len(),
-        )?;
-        let mut raw = std::ptr::null_mut();
-        // SAFETY: both offsets lie in the mapping, the table is aligned and whole, and mapping and model are kept alive
-        // in `_borrows`.
-        let code = unsafe {
-            let base = file.as_ptr();
-            fx_view_mapped(self.raw.as_ptr(), base.add(blocks_at), base.add(starts_at).cast(), rows, &mut raw)
-        };
-        Self::own("mapping a segment", code, raw, (Some(self.clone()), Some(file.clone())))
-    }
-
-    fn check_lists(&self, lists: &[i64], allow_padding: bool) -> Result<(), IndexError> {
-        let least = if allow_padding { -1 } else { 0 };
-        match lists.iter().find(|list| !(least..self.shape.lists as i64).contains(list)) {
-            None => Ok(()),
-            Some(list) => {
-                Err(IndexError::Coarse(format!("list {list} is not one of the {} lists", self.shape.lists)))
-            }
-        }
-    }
-
-    /// Codes of transformed vectors for the given lists, one after the other.
-    pub fn encode(&self, x: &[f32], lists: &[i64]) -> Result<Vec<u8>, IndexError> {
-        let rows = self.rows("encoding vectors", x, self.shape.lists_dimension)?;
-        expect("encoding vectors", rows == lists.len())?;
-        self.check_lists(lists, false)?;
-        let mut codes = vec![0; rows * self.shape.code_size as usize];
-        // SAFETY: lengths and list numbers were checked.
-        done("encoding vectors", unsafe {
-            fx_encode(self.raw.as_ptr(), rows, x.as_ptr(), lists.as_ptr(), codes.as_mut_ptr())
-        })?;
-        Ok(codes)
-    }
-
-    /// Appends codes to lists in memory.
-    pub fn add_codes(&mut self, ids: &[i64], lists: &[i64], codes: &[u8]) -> Result<(), IndexError> {
-        let size = self.shape.code_size as usize;
-        expect("adding codes", ids.len() == lists.len() && codes.len() == ids.len() * size)?;
-        self.check_lists(lists, false)?;
-        // SAFETY: lengths and list numbers were checked; the lists are in memory, since mapped ones are never `&mut`.
-        done("adding codes", unsafe {
-            fx_add_codes(self.raw.as_ptr(), ids.len(), ids.as_ptr(), lists.as_ptr(), codes.as_ptr())
-        })
-    }
-
-    /// Codes and ids of one list.
-    pub fn list(&self, list: usize) -> Result<(&[u8], &[i64]), IndexError> {
-        self.check_lists(&[list as i64], false)?;
-        let (mut rows, mut codes, mut ids) = (0, std::ptr::null(), std::ptr::null());
-        // SAFETY: the list exists.
-        done("reading a list", unsafe { fx_list(self.raw.as_ptr(), list, &mut rows, &mut codes, &mut ids) })?;
-        if rows == 0 {
-            return Ok((&[], &[]));
-        }
-        expect("reading a list", ids.is_aligned())?;
-        // SAFETY: FAISS or the checked mapping holds `rows` codes and ids there for as long as the index is not
-        // changed, which `&self` rules out.
-        Ok(unsafe {
-            (
-                std::slice::from_raw_parts(codes, rows * self.shape.code_size as usize),
-                std::slice::from_raw_parts(ids, rows),
-            )
-        })
-    }
-
-    /// The `k` best of the given lists for each transformed vector, tombstones left out. Ids of -1 pad.
-    pub fn search_lists(
-        &self,
-        x: &[f32],
-        k: usize,
-        probes: &Probes<'_>,
-        gone: &OrdinalSet,
-    ) -> Result<(Vec<i64>, Vec<f32>), IndexError> {
-        let rows = self.check_probes(x, probes)?;
-        let (mut ids, mut scores) = (vec![-1; rows * k], vec![0.0; rows * k]);
-        let chunks = gone.pointers();
-        let selector = if gone.is_empty() { std::ptr::null() } else { chunks.as_ptr() };
-        // SAFETY: lengths and list numbers were checked; `chunks` points into `gone`, which outlives the call.
-        done("searching lists", unsafe {
-            fx_lists_search(
-                self.raw.as_ptr(),
-                rows,
-                x.as_ptr(),
-                k,
-                probes.nprobe,
-                probes.lists.as_ptr(),
-                probes.scores.as_ptr(),
-                selector,
-                chunks.len(),
-                scores.as_mut_ptr(),
-                ids.as_mut_ptr(),
-            )
-        })?;
-        Ok((ids, scores))
-    }
-
-    /// Everything in the given lists beyond `radius` (above it for inner product, below it for L2).
-    pub fn range_lists(
-        &self,
-        x: &[f32],
-        radius: f32,
-        probes: &Probes<'_>,
-        gone: &OrdinalSet,
-    ) -> Result<RangeHits, IndexError> {
-        let rows = self.check_probes(x, probes)?;
-        let chunks = gone.pointers();
-        let selector = if gone.is_empty() { std::ptr::null() } else { chunks.as_ptr() };
-        let mut raw = std::ptr::null_mut();
-        // SAFETY: as in `search_lists`; `raw` receives an owned result.
-        let code = unsafe {
-            fx_lists_range(
-                self.raw.as_ptr(),
-                rows,
-                x.as_ptr(),
-                radius,
-                probes.nprobe,
-                probes.lists.as_ptr(),
-                probes.scores.as_ptr(),
-                selector,
-                chunks.len(),
-                &mut raw,
-            )
-        };
-        RangeHits::own("searching lists by range", code, raw, rows)
-    }
-
-    fn check_probes(&self, x: &[f32], probes: &Probes<'_>) -> Result<usize, IndexError> {
-        let rows = self.rows("searching lists", x, self.shape.lists_dimension)?;
-        let wanted = rows * probes.nprobe;
-        let fits = probes.nprobe > 0 && probes.nprobe <= self.shape.lists as usize;
-        expect("searching lists", fits && probes.lists.len() == wanted && probes.scores.len() == wanted)?;
-        self.check_lists(probes.lists, true)?;
-        Ok(rows)
-    }
-
     /// Appends vectors to an index without plain lists; they get the next numbers.
     pub fn add(&mut self, x: &[f32]) -> Result<(), IndexError> {
         let rows = self.rows("adding vectors", x, self.shape.dimension)?;
@@ -423,50 +271,5 @@ impl Native {
             )
         })?;
         Ok((ids, scores))
-    }
-}
-
-/// The lists that each query visits: `nprobe` a query, -1 pads, with the quantizer's scores.
-pub struct Probes<'a> {
-    /// Lists a query.
-    pub nprobe: usize,
-    /// Their numbers, query after query.
-    pub lists: &'a [i64],
-    /// Their scores.
-    pub scores: &'a [f32],
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn faiss_errors_come_back_as_errors() {
-        assert!(matches!(Native::from_factory("Nonsense9", 64, Metric::Ip), Err(IndexError::Factory { .. })));
-        assert!(matches!(Native::from_factory("IVF16,PQ7", 64, Metric::Ip), Err(IndexError::Factory { .. })));
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("foreign");
-        std::fs::write(&path, b"this is no index at all").unwrap();
-        assert!(Native::read(&path).is_err());
-        assert!(Native::read_bytes(b"IxF").is_err());
-    }
-
-    #[test]
-    fn list_numbers_are_checked_before_faiss_sees_them() {
-        let mut index = Native::from_factory("IVF4,Flat", 8, Metric::Ip).unwrap();
-        index.set_centroids(&[0.5; 32]).unwrap();
-        let x = [0.35; 8];
-        for list in [-1, 4] {
-            assert!(matches!(index.encode(&x, &[list]), Err(IndexError::Coarse(_))));
-            assert!(matches!(index.add_codes(&[1], &[list], &[0; 32]), Err(IndexError::Coarse(_))));
-        }
-        assert!(index.encode(&x, &[0, 1]).is_err(), "two lists for one vector");
-        let probes = Probes { nprobe: 1, lists: &[4], scores: &[0.0] };
-        assert!(index.search_lists(&x, 1, &probes, &OrdinalSet::default()).is_err());
-    }
-
-    #[test]
-    fn openblas_is_linked() {
-        assert!(blas().is_some_and(|text| text.contains("OpenBLAS")), "reference BLAS is 14 times slower");
     }
 }

@@ -13,5 +13,7 @@ mod files;
 mod layout;
 mod profiles;
 mod reader;
+mod vectors;
 
 pub(crate) use reader::Reader;
+pub use vectors::EmbeddingFiles;
