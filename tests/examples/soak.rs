@@ -202,7 +202,7 @@ async fn main() -> anyhow::Result<()> {
         .set("fetch.batches=16")
         .set("fetch.concurrency=512")
         .set("fetch.per_host=64")
-        .set("fetch.timeout_ms=2500")
+        .set("fetch.timeout_ms=5000")
         .set("fetch.retries=1")
         .set("fetch.backoff_ms=50")
         .set("fetch.max_bytes=2097152");

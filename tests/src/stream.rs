@@ -65,6 +65,8 @@ impl Stream {
             .arg(format!("--set=source.group={}", self.group))
             // A member that was killed is thrown out of its group after this long.
             .arg("--set=source.properties.session.timeout.ms=6000")
+            // The tests' broker may wait for one that is gone as long as this before it lets the others have partitions.
+            .arg("--set=source.properties.max.poll.interval.ms=20000")
             .arg(format!("--set=state.path={}", self.folder.join("state").display()))
             .arg(format!("--set=output.path={}", self.output().display()))
             .args(["--set=models.pack=bundled", "--set=fetch.danger_allow_networks=127.0.0.0/8"])
