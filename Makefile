@@ -2,6 +2,7 @@
 # make test    set up, build, and pass every test
 # make check   formatting, lints, licences, documentation
 # make bench   the benchmarks of docs/benchmarks.md
+# make soak    a stream for 30 minutes with faults; exits 1 if an event is lost
 # make setup   only bring in what is missing
 
 SHELL := /bin/bash
@@ -20,7 +21,7 @@ TEST_ENV = ORT_DYLIB_PATH="$(CURDIR)/.deps/onnxruntime/lib/libonnxruntime.so.1.3
 # Scripts and people look for the program in target/release, wherever it was built.
 PUT_IN_PLACE = [ "$(BUILD)" = target ] || install -D "$(BUILD)/release/facering" target/release/facering
 
-.PHONY: help setup build demo test check bench
+.PHONY: help setup build demo test check bench soak
 
 help:
 	@sed -n '/^#/!q;s/^# //p' Makefile
@@ -56,3 +57,7 @@ check: setup
 # Each script prints ratios of one run; docs/benchmarks.md says which longer ones there are.
 bench: build
 	bench/index.sh
+
+soak: setup
+	@scripts/setup-tests.sh
+	bench/soak.sh

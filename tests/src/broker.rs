@@ -21,12 +21,16 @@ pub struct Outgoing {
     pub value: Option<Vec<u8>>,
     /// Headers.
     pub headers: Vec<(String, Vec<u8>)>,
+    /// The record's own time in milliseconds since 1970; for a deletion it is the time of the deletion.
+    pub timestamp_ms: Option<i64>,
 }
 
 /// A broker; a process of its own is killed when this value goes.
 pub struct Broker {
     address: String,
     own: Option<Own>,
+    /// What clients need to reach it, as librdkafka names it.
+    properties: Vec<(String, String)>,
 }
 
 struct Own {
@@ -34,14 +38,31 @@ struct Own {
     program: PathBuf,
     folder: tempfile::TempDir,
     port: u16,
+    /// Where it tells its clients to connect to.
+    advertised: u16,
 }
 
 impl Broker {
     /// Starts (or finds) the broker and waits until it answers.
     pub fn start() -> anyhow::Result<Self> {
         if let Ok(address) = std::env::var("FACERING_TEST_BROKERS") {
-            return Ok(Self { address, own: None });
+            return Ok(Self { address, own: None, properties: Vec::new() });
         }
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        Self::start_own(port, port, Vec::new())
+    }
+
+    /// Starts one that tells its clients to connect to another port of this machine, where something passes everything on
+    /// to it; clients need these properties for that.
+    pub fn start_behind(
+        port: u16,
+        advertised: u16,
+        properties: Vec<(String, String)>,
+    ) -> anyhow::Result<Self> {
+        Self::start_own(port, advertised, properties)
+    }
+
+    fn start_own(port: u16, advertised: u16, properties: Vec<(String, String)>) -> anyhow::Result<Self> {
         let program = PathBuf::from(std::env::var("FACERING_TEST_BROKER_BIN").unwrap_or_else(|_| {
             let home = std::env::var("HOME").unwrap_or_default();
             format!("{home}/.cache/facering/tansu-0.6.0/bin/tansu")
@@ -50,10 +71,9 @@ impl Broker {
             bail!("no broker for the tests at {}: run `make test`, which builds it", program.display());
         }
         let folder = tempfile::tempdir()?;
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let child = spawn(&program, folder.path(), port)?;
-        let broker =
-            Self { address: format!("127.0.0.1:{port}"), own: Some(Own { child, program, folder, port }) };
+        let child = spawn(&program, folder.path(), port, advertised)?;
+        let own = Own { child, program, folder, port, advertised };
+        let broker = Self { address: format!("127.0.0.1:{advertised}"), own: Some(own), properties };
         broker.wait_until_it_answers()?;
         Ok(broker)
     }
@@ -61,6 +81,16 @@ impl Broker {
     /// `bootstrap.servers`.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// A client that reaches it.
+    fn client(&self) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", &self.address);
+        for (key, value) in &self.properties {
+            client.set(key, value);
+        }
+        client
     }
 
     /// Whether the broker is the test's own, so that it may be killed.
@@ -79,13 +109,12 @@ impl Broker {
     /// Starts it again on the same data and port.
     pub fn restart(&mut self) -> anyhow::Result<()> {
         let own = self.own.as_mut().context("only a broker of the test's own may be restarted")?;
-        own.child = spawn(&own.program, own.folder.path(), own.port)?;
+        own.child = spawn(&own.program, own.folder.path(), own.port, own.advertised)?;
         self.wait_until_it_answers()
     }
 
     fn wait_until_it_answers(&self) -> anyhow::Result<()> {
-        let consumer: BaseConsumer =
-            ClientConfig::new().set("bootstrap.servers", &self.address).set("log_level", "0").create()?;
+        let consumer: BaseConsumer = self.client().set("log_level", "0").create()?;
         let start = Instant::now();
         loop {
             match consumer.fetch_metadata(None, Duration::from_secs(2)) {
@@ -100,8 +129,7 @@ impl Broker {
 
     /// Creates topics of the given number of partitions.
     pub async fn create_topics(&self, topics: &[&str], partitions: i32) -> anyhow::Result<()> {
-        let admin: AdminClient<DefaultClientContext> =
-            ClientConfig::new().set("bootstrap.servers", &self.address).create()?;
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
         let new: Vec<_> =
             topics.iter().map(|t| NewTopic::new(t, partitions, TopicReplication::Fixed(1))).collect();
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)));
@@ -111,13 +139,24 @@ impl Broker {
         Ok(())
     }
 
-    /// Sends messages in order and waits until all are acknowledged.
+    /// Sends messages in order, compressed with lz4, and waits until all are acknowledged.
     pub async fn produce(&self, topic: &str, messages: &[Outgoing]) -> anyhow::Result<()> {
-        let producer: FutureProducer = ClientConfig::new()
-            .set("bootstrap.servers", &self.address)
+        self.produce_with("lz4", topic, messages).await
+    }
+
+    /// The same with another compression.
+    pub async fn produce_with(
+        &self,
+        compression: &str,
+        topic: &str,
+        messages: &[Outgoing],
+    ) -> anyhow::Result<()> {
+        let producer: FutureProducer = self
+            .client()
             .set("enable.idempotence", "true")
-            .set("compression.type", "lz4")
+            .set("compression.type", compression)
             .set("linger.ms", "10")
+            .set("message.max.bytes", "100000000")
             .create()?;
         let mut sent = Vec::new();
         for message in messages {
@@ -128,6 +167,9 @@ impl Broker {
             if let Some(value) = &message.value {
                 record = record.payload(value);
             }
+            if let Some(timestamp) = message.timestamp_ms {
+                record = record.timestamp(timestamp);
+            }
             sent.push(producer.send_result(record).map_err(|(error, _)| error)?);
         }
         for delivery in sent {
@@ -135,6 +177,17 @@ impl Broker {
         }
         Ok(())
     }
+}
+
+/// How many messages a topic holds, over all its partitions.
+pub fn count(address: &str, topic: &str, partitions: i32) -> anyhow::Result<u64> {
+    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", address).create()?;
+    let mut messages = 0;
+    for partition in 0..partitions {
+        let (low, high) = consumer.fetch_watermarks(topic, partition, Duration::from_secs(10))?;
+        messages += u64::try_from(high - low).unwrap_or(0);
+    }
+    Ok(messages)
 }
 
 impl Drop for Broker {
@@ -146,11 +199,11 @@ impl Drop for Broker {
     }
 }
 
-fn spawn(program: &Path, folder: &Path, port: u16) -> anyhow::Result<Child> {
+fn spawn(program: &Path, folder: &Path, port: u16, advertised: u16) -> anyhow::Result<Child> {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("broker.log"))?;
     Command::new(program)
         .args(["broker", "--listener-url", &format!("tcp://127.0.0.1:{port}")])
-        .args(["--advertised-listener-url", &format!("tcp://127.0.0.1:{port}")])
+        .args(["--advertised-listener-url", &format!("tcp://127.0.0.1:{advertised}")])
         // Relative to the working directory: the broker knows no absolute path here.
         .args(["--storage-engine", "sqlite://broker.db"])
         .current_dir(folder)

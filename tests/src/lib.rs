@@ -2,10 +2,17 @@
 #![allow(clippy::expect_used, clippy::print_stderr, reason = "this crate is tests")]
 
 pub mod broker;
+pub mod damage;
+pub mod disk;
+pub mod faces;
+pub mod faults;
 pub mod images;
 pub mod pictures;
 pub mod program;
 pub mod python;
 pub mod scenario;
 pub mod shared;
+pub mod stream;
 pub mod tables;
+pub mod tls;
+pub mod world;

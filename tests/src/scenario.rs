@@ -68,6 +68,7 @@ impl Scenario {
             key: id.to_owned(),
             value: Some(event.to_string().into_bytes()),
             headers: vec![("scenario".into(), b"portraits".to_vec())],
+            timestamp_ms: None,
         });
     }
 }

@@ -1,82 +1,169 @@
-//! Killed at every named place and at random moments, started again: the final tables equal those of a run that nobody
-//! disturbed.
+//! Killed before and after every durable step and at random moments, started again: the final tables equal those of a run
+//! that nobody disturbed.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use end_to_end::program::{self, Running, run, stderr};
+use anyhow::{Context, ensure};
+use end_to_end::faces::{backfill, finish, write};
+use end_to_end::program::{Running, stderr};
 use end_to_end::tables::{assert_equal, canonical};
+use serde_json::Value;
 
-/// Places of `crates/facering/src/failpoint.rs` that a backfill passes for each batch, then those it passes once.
-const EACH_BATCH: [&str; 4] = ["commit.before", "commit.after", "index.after", "broker_commit.after"];
-const ONCE: [&str; 2] = ["snapshot.before", "snapshot.after"];
+/// Places of `crates/failpoint` that a backfill passes again and again, and how many passes at most are waited for.
+const OFTEN: [(&str, usize); 14] = [
+    ("commit.before", 5),
+    ("index_file.written", 4),
+    ("dead_letters.published", 2),
+    ("commit.after", 5),
+    ("manifest.before", 3),
+    ("dead_letters.marked", 2),
+    ("seal.before", 2),
+    ("index.applied", 4),
+    ("manifest.after", 3),
+    ("compact.before", 1),
+    ("dead_letters.before", 2),
+    ("index_file.renamed", 4),
+    ("seal.after", 2),
+    ("compact.after", 1),
+];
+/// Those it passes once, at its end.
+const ONCE: [&str; 5] =
+    ["snapshot.before", "snapshot.written", "snapshot.renamed", "snapshot.named", "snapshot.after"];
 
-/// A backfill of the faces in `data`, in small batches, into `folder`.
-fn backfill(data: &Path, folder: &Path) -> Command {
-    let mut command = program::facering();
-    command
-        .arg("run")
-        .arg(program::root().join("pipelines/backfill.toml"))
-        .arg(format!("--set=source.path={}", data.join("faces.parquet").display()))
-        .args(["--set=source.batch_rows=150", "--set=models.pack=bundled"])
-        .arg(format!("--set=state.path={}", folder.join("state").display()))
-        .arg(format!("--set=output.path={}", folder.join("output").display()));
-    command
+/// Kills wanted in all, and how many of them one state goes through.
+const KILLS: usize = 200;
+const KILLS_A_STATE: usize = 12;
+
+/// The orders for one state: places in turn, with a different number of passes each time, then two in its snapshot.
+fn orders(state: usize) -> Vec<String> {
+    let mut orders = Vec::new();
+    for n in 0..KILLS_A_STATE - 2 {
+        let (place, most) = OFTEN[(state * (KILLS_A_STATE - 2) + n) % OFTEN.len()];
+        orders.push(format!("{place}:{}", 1 + (state + n) % most));
+        if n % 4 == 3 {
+            orders.push(format!("any:{}", 1 + (7 * state + 11 * n) % 40));
+        }
+    }
+    orders.extend([0, 2].map(|n| ONCE[(state + n) % ONCE.len()].to_owned()));
+    orders
 }
 
-fn finish(data: &Path, folder: &Path) -> anyhow::Result<()> {
-    let output = backfill(data, folder).output()?;
-    anyhow::ensure!(output.status.success(), "{}", stderr(&output));
-    Ok(())
+/// Runs until killed as ordered. `None` if the input ended before that.
+fn killed_at(file: &Path, folder: &Path, order: &str) -> anyhow::Result<Option<String>> {
+    let output = backfill(file, folder).env("FACERING_FAILPOINT", order).output()?;
+    if output.status.success() {
+        return Ok(None);
+    }
+    let said = stderr(&output);
+    let place = said.lines().find_map(|line| line.strip_prefix("killed at ")?.split(',').next());
+    Ok(Some(place.with_context(|| format!("{order}: it failed by itself:\n{said}"))?.to_owned()))
+}
+
+/// Every event read is accounted for, and exactly the broken rows were given up.
+fn assert_counted(summary: &Value, rows: &Value, broken: u64, when: &str) {
+    let ever = &summary["summary"]["ever"];
+    let number = |key: &str| ever[key].as_u64().unwrap_or(0);
+    assert_eq!(
+        number("read"),
+        number("applied") + number("superseded") + number("dead"),
+        "{when}: an event is lost or counted twice: {ever}"
+    );
+    assert_eq!(number("dead"), broken, "{when}: {ever}");
+    assert_eq!(ever["read"], *rows, "{when}: another number of events was read");
 }
 
 #[test]
 fn a_crash_anywhere_changes_nothing() -> anyhow::Result<()> {
+    let began = Instant::now();
     let folder = tempfile::tempdir()?;
-    let data = folder.path().join("data");
-    let simulated = run([
-        "simulate".as_ref(),
-        "--accounts=700".as_ref(),
-        "--seed=5".as_ref(),
-        "--out".as_ref(),
-        data.as_os_str(),
-    ])?;
-    anyhow::ensure!(simulated.status.success(), "{}", stderr(&simulated));
+    let (file, broken) = write(folder.path(), 500)?;
     let undisturbed = folder.path().join("undisturbed");
-    finish(&data, &undisturbed)?;
+    let summary = finish(&file, &undisturbed)?;
     let expected = canonical(&undisturbed.join("output"))?;
-    assert!(
-        !expected["members"].as_array().expect("rows").is_empty(),
-        "nothing was found, so nothing is compared"
-    );
+    let members = expected["members"].as_array().context("rows")?;
+    assert!(!members.is_empty(), "nothing was found, so nothing is compared");
+    assert_counted(&summary, &summary["summary"]["ever"]["read"], broken, "undisturbed");
+    let rows = &summary["summary"]["ever"]["read"];
 
-    let mut kills = 0;
-    let orders = EACH_BATCH.iter().flat_map(|place| [1, 2, 5].map(|pass| format!("{place}:{pass}")));
-    for order in orders.chain(ONCE.map(str::to_owned)) {
-        let here = folder.path().join(order.replace(':', "-"));
-        let crashed = backfill(&data, &here).env("FACERING_FAILPOINT", &order).output()?;
-        assert!(!crashed.status.success(), "{order} was never passed:\n{}", stderr(&crashed));
-        kills += 1;
-        finish(&data, &here)?;
-        assert_equal(&expected, &canonical(&here.join("output"))?, &format!("after a crash at {order}"));
-        std::fs::remove_dir_all(&here)?;
+    let (next, kills) = (AtomicUsize::new(0), Mutex::new(BTreeMap::<String, usize>::new()));
+    let total = || kills.lock().map_or(0, |kills| kills.values().sum::<usize>());
+    let work = || -> anyhow::Result<()> {
+        while total() < KILLS {
+            let state = next.fetch_add(1, Ordering::Relaxed);
+            let here = folder.path().join(format!("state-{state}"));
+            let orders = orders(state);
+            for order in &orders {
+                let Some(place) = killed_at(&file, &here, order)? else {
+                    ensure!(order != &orders[0], "{order} was never passed");
+                    continue;
+                };
+                if let Ok(mut kills) = kills.lock() {
+                    *kills.entry(place).or_default() += 1;
+                }
+            }
+            let summary = finish(&file, &here)?;
+            let when = format!("after crashes at {}", orders.join(", "));
+            assert_counted(&summary, rows, broken, &when);
+            assert_equal(&expected, &canonical(&here.join("output"))?, &when);
+            let drafts = std::fs::read_dir(here.join("output/clusters"))?.filter(|entry| {
+                entry.as_ref().is_ok_and(|e| e.file_name().to_string_lossy().contains("draft"))
+            });
+            assert_eq!(drafts.count(), 0, "{when}: drafts are left");
+            std::fs::remove_dir_all(&here)?;
+        }
+        Ok(())
+    };
+    // Two at a time: starting takes longer than being killed.
+    std::thread::scope(|scope| -> anyhow::Result<()> {
+        let other = scope.spawn(work);
+        work()?;
+        other.join().map_err(|_| anyhow::anyhow!("a comparison failed, see above"))?
+    })?;
+    let kills = kills.into_inner().unwrap_or_default();
+    for place in OFTEN.iter().map(|(place, _)| place).chain(&ONCE) {
+        assert!(kills.contains_key(*place), "nobody was killed at {place}: {kills:?}");
     }
+    println!("{} kills in {:.0} s: {kills:?}", kills.values().sum::<usize>(), began.elapsed().as_secs_f64());
+    Ok(())
+}
 
-    // One state folder, killed again and again at moments nobody chose.
+#[test]
+fn a_crash_at_any_moment_and_a_lost_index_change_nothing() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (file, broken) = write(folder.path(), 500)?;
+    let undisturbed = folder.path().join("undisturbed");
+    let summary = finish(&file, &undisturbed)?;
+    let expected = canonical(&undisturbed.join("output"))?;
+    let rows = &summary["summary"]["ever"]["read"];
+
+    // One state, killed again and again at moments nobody chose.
     let here = folder.path().join("random");
-    for round in 0..8_u64 {
-        let mut running = Running::start(backfill(&data, &here), &folder.path().join("log"))?;
-        std::thread::sleep(Duration::from_millis(150 + (round * 7919) % 700));
+    for round in 0..10_u64 {
+        let mut running = Running::start(backfill(&file, &here), &folder.path().join("log"))?;
+        std::thread::sleep(Duration::from_millis(150 + (round * 7919) % 600));
         running.kill()?;
-        kills += 1;
     }
-    finish(&data, &here)?;
+    let summary = finish(&file, &here)?;
+    assert_counted(&summary, rows, broken, "after random kills");
     assert_equal(&expected, &canonical(&here.join("output"))?, "after random kills");
 
-    // A backfill that is run again changes nothing.
-    finish(&data, &here)?;
+    // A backfill that is run again reads nothing and changes nothing.
+    let summary = finish(&file, &here)?;
+    assert_counted(&summary, rows, broken, "after running it twice");
     assert_equal(&expected, &canonical(&here.join("output"))?, "after running it twice");
-    println!("{kills} kills, every time the same tables");
+
+    // The index is no more than the state: somebody deletes it in the middle of the work.
+    let here = folder.path().join("index-lost");
+    for order in ["commit.after:30", "compact.after:1"] {
+        ensure!(killed_at(&file, &here, order)?.is_some(), "{order} was never passed");
+        std::fs::remove_dir_all(here.join("state/index"))?;
+    }
+    let summary = finish(&file, &here)?;
+    assert_counted(&summary, rows, broken, "after the index was lost");
+    assert_equal(&expected, &canonical(&here.join("output"))?, "after the index was lost");
     Ok(())
 }

@@ -12,7 +12,6 @@ mod control;
 mod deciding;
 mod demo;
 mod erase;
-mod failpoint;
 mod http_state;
 mod logging;
 mod outcome;
@@ -31,6 +30,9 @@ fn main() -> ExitCode {
     }
     let cli = cli::Cli::parse();
     logging::start(cli.common.verbose);
+    if let Err(sentence) = failpoint::arm() {
+        return outcome::report(&outcome::Misconfigured::usage("environment", sentence));
+    }
     match commands::execute(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => outcome::report(&error),

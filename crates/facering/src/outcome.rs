@@ -31,6 +31,19 @@ impl fmt::Display for Misconfigured {
 
 impl std::error::Error for Misconfigured {}
 
+/// The error with its causes. An error that tells its cause itself is not told twice.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 /// Prints the error for a person and chooses the exit code.
 #[expect(clippy::print_stderr, reason = "the last words of the program belong on standard error")]
 pub fn report(error: &anyhow::Error) -> ExitCode {
@@ -42,8 +55,22 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
             ExitCode::from(2)
         }
         None => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", sentence(error));
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = std::io::Error::other("the disk is read-only");
+        let told = anyhow::Error::new(cause).context("cannot use x: the disk is read-only; check it");
+        assert_eq!(sentence(&told), "cannot use x: the disk is read-only; check it");
+        let untold = anyhow::anyhow!("the disk is read-only").context("cannot use x");
+        assert_eq!(sentence(&untold), "cannot use x: the disk is read-only");
     }
 }

@@ -1,6 +1,7 @@
 //! What a running pipeline offers beside its work: the control socket in its state folder and, where configured, HTTP.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -13,6 +14,9 @@ use crate::config::{PipelineKind, Settings};
 use crate::control::Socket;
 use crate::http_state::HttpState;
 use crate::pipeline::Pipeline;
+
+/// How often the metrics are tidied up.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// The open sockets of a running pipeline.
 pub struct Service {
@@ -37,6 +41,14 @@ pub async fn start(settings: &Settings, pipeline: &Pipeline) -> anyhow::Result<S
         None
     } else {
         let recorder = PrometheusBuilder::new().install_recorder().context("metrics cannot be recorded")?;
+        let upkeep = recorder.clone();
+        tokio::spawn(async move {
+            // Samples pile up between two scrapes, and perhaps nobody ever scrapes.
+            loop {
+                tokio::time::sleep(UPKEEP_EVERY).await;
+                upkeep.run_upkeep();
+            }
+        });
         let state: Arc<dyn ServiceState> = Arc::new(HttpState::new(owner, settings.output.path.clone()));
         let server = Server::bind(settings.serve.clone(), state, Arc::new(move || recorder.render())).await?;
         let (end, ended) = oneshot::channel::<()>();

@@ -51,8 +51,11 @@ impl State {
 /// Lets the index apply what the store's log has beyond it.
 pub fn feed_index(index: &FaceIndex, reader: &Reader) -> anyhow::Result<()> {
     let told = "the face index cannot follow the state";
+    if index.live_sequence()?.map_or(0, |last| last + 1) < reader.log_range().start {
+        refill_index(index, reader).context(told)?;
+    }
     loop {
-        let from = index.live_sequence()?.map_or(reader.log_range().start, |last| last + 1);
+        let from = index.live_sequence()?.map_or(0, |last| last + 1);
         let entries = reader.log_since(from)?.take(FEED).collect::<Result<Vec<_>, _>>()?;
         let Some((last, _)) = entries.last() else { return Ok(()) };
         let (mut added, mut removed) = (Vec::new(), Vec::new());
@@ -69,4 +72,29 @@ pub fn feed_index(index: &FaceIndex, reader: &Reader) -> anyhow::Result<()> {
             added.iter().map(|(at, vector)| (*at, vector.as_slice())).collect();
         index.apply(*last, &borrowed, &removed).context(told)?;
     }
+}
+
+/// Fills an index that is behind the log's beginning (its folder was lost, or is an old copy) from the faces of the state.
+/// Faces of the copy that the state no longer has stay in it; searches pass them over.
+fn refill_index(index: &FaceIndex, reader: &Reader) -> anyhow::Result<()> {
+    let end = reader.next_ordinal().0;
+    tracing::warn!(faces = reader.counts().faces, "the face index is filled again from the state");
+    let mut first = 0;
+    while first < end {
+        let next = end.min(first + FEED as u64);
+        let ordinals: Vec<_> = (first..next).map(records::FaceOrdinal).collect();
+        let vectors = reader.vectors(&ordinals)?;
+        let added: Vec<(u64, &[f32])> = ordinals
+            .iter()
+            .zip(&vectors)
+            .filter_map(|(ordinal, vector)| Some((ordinal.0, vector.as_deref()?)))
+            .collect();
+        index.add(&added)?;
+        first = next;
+    }
+    // From here on the log knows everything.
+    if let Some(last) = reader.log_range().start.checked_sub(1) {
+        index.apply(last, &[], &[])?;
+    }
+    Ok(())
 }

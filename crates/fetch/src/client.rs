@@ -11,8 +11,9 @@ use reqwest::{Response, StatusCode, Url};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::buckets::Buckets;
+use crate::dns::Resolver;
 use crate::etag::{Validator, Validators};
-use crate::guard::GuardedResolver;
 use crate::hosts::{Host, Hosts};
 use crate::{Failure, FetchConfig, FetchError, Guard, KnownPhotos, Refused, Rule, rule};
 
@@ -37,7 +38,11 @@ pub enum Fetched {
 
 /// Fetches pictures.
 pub struct Client {
+    /// For strangers' URLs: connects to permitted addresses only.
     http: reqwest::Client,
+    /// For the operator's own buckets, wherever they lie.
+    trusted: reqwest::Client,
+    buckets: Buckets,
     config: FetchConfig,
     guard: Guard,
     hosts: Hosts,
@@ -70,18 +75,23 @@ impl Client {
         let setup = |detail: String| FetchError::Setup { detail };
         let allowed = config.danger_allow_networks.iter().map(|n| n.parse()).collect::<Result<_, _>>();
         let guard = Guard::new(allowed.map_err(|e: crate::NetworkError| setup(e.to_string()))?);
-        let http = reqwest::Client::builder()
-            .user_agent(&config.user_agent)
-            .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
-            .timeout(Duration::from_millis(config.timeout_ms))
-            .pool_max_idle_per_host(config.per_host)
-            .redirect(reqwest::redirect::Policy::none())
-            .dns_resolver(GuardedResolver(guard.clone()))
+        let builder = || {
+            reqwest::Client::builder()
+                .user_agent(&config.user_agent)
+                .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
+                .timeout(Duration::from_millis(config.timeout_ms))
+                .pool_max_idle_per_host(config.per_host)
+                .redirect(reqwest::redirect::Policy::none())
+        };
+        let http = builder()
+            .dns_resolver(Resolver::new(guard.clone(), Duration::from_millis(config.dns_keep_ms)))
             .no_proxy()
             .build()
             .map_err(|e| setup(explain(&e)))?;
         Ok(Self {
             http,
+            trusted: builder().build().map_err(|e| setup(explain(&e)))?,
+            buckets: Buckets::new(config).map_err(setup)?,
             guard,
             hosts: Hosts::new(config),
             slots: Semaphore::new(config.concurrency.max(1)),
@@ -102,8 +112,14 @@ impl Client {
         }
         let mut repeated = 0;
         loop {
+            let bucket = parsed.scheme() == "s3";
+            let target = if bucket { self.buckets.signed(&parsed) } else { Some(parsed.clone()) };
+            let target = target.ok_or_else(|| {
+                let detail = format!("{url} lies in no bucket of allow_s3_buckets");
+                Failure::new(Reason::UrlRefused, detail)
+            })?;
             let Attempt { mut failure, rule, retry_after, host } =
-                match self.attempt(url, &parsed, known).await {
+                match self.attempt(url, &parsed, target, bucket, known).await {
                     Ok(fetched) => return Ok(fetched),
                     Err(attempt) => attempt,
                 };
@@ -139,17 +155,21 @@ impl Client {
         Duration::from_millis(doubled).mul_f64(rand::random_range(0.5..1.0))
     }
 
-    /// One request with its redirects.
+    /// One request with its redirects. What is trusted goes to an address that the operator named; where it redirects to
+    /// is a stranger's again.
     async fn attempt(
         &self,
         named: &PhotoUrl,
         first: &Url,
+        mut url: Url,
+        mut trusted: bool,
         known: &dyn KnownPhotos,
     ) -> Result<Fetched, Attempt> {
         let validator = self.validators.get(first.as_str()).filter(|v| known.knows(&v.key));
-        let mut url = first.clone();
         for _ in 0..=self.config.max_redirects {
-            self.guard.check(&url).map_err(|e| refused(named, &e))?;
+            if !trusted {
+                self.guard.check(&url).map_err(|e| refused(named, &e))?;
+            }
             let name = host_name(&url);
             let host = self.hosts.get(&name);
             // A host that is left alone is not to be waited for.
@@ -157,7 +177,8 @@ impl Client {
             let _turn = self.hosts.turn(&host, &name).await.map_err(alone)?;
             let _slot = self.slots.acquire().await.map_err(|_| closed(named))?;
             let began = Instant::now();
-            let answer = self.ask(named, &url, validator.as_ref()).await.map_err(|failed| {
+            let http = if trusted { &self.trusted } else { &self.http };
+            let answer = self.ask(http, named, &url, validator.as_ref()).await.map_err(|failed| {
                 let longest = Duration::from_millis(self.config.backoff_max_ms);
                 match failed.rule {
                     Rule::Retry => {
@@ -172,7 +193,7 @@ impl Client {
             })?;
             host.answered();
             match answer {
-                Answer::Redirect(next) => url = next,
+                Answer::Redirect(next) => (url, trusted) = (next, false),
                 Answer::Unchanged => {
                     return match validator {
                         Some(v) => Ok(Fetched::Unchanged { key: v.key, file_bytes: v.file_bytes }),
@@ -199,11 +220,12 @@ impl Client {
     /// One request without its redirects.
     async fn ask(
         &self,
+        http: &reqwest::Client,
         named: &PhotoUrl,
         url: &Url,
         validator: Option<&Validator>,
     ) -> Result<Answer, Attempt> {
-        let mut request = self.http.get(url.clone()).header(header::ACCEPT, "image/*,*/*;q=0.5");
+        let mut request = http.get(url.clone()).header(header::ACCEPT, "image/*,*/*;q=0.5");
         if let Some(validator) = validator {
             if let Some(etag) = &validator.etag {
                 request = request.header(header::IF_NONE_MATCH, etag);
@@ -397,10 +419,11 @@ fn cause<E: std::error::Error + 'static>(error: &reqwest::Error) -> Option<&E> {
 }
 
 /// Whether a body came whole but could not be decompressed. Every fault of a body is called one of decoding, also when
-/// the connection broke off, which leaves no such error behind.
+/// the connection broke off or its framing was broken, which the transport says.
 fn is_garbled(error: &reqwest::Error) -> bool {
     use std::io::ErrorKind::{InvalidData, InvalidInput};
-    cause::<std::io::Error>(error).is_some_and(|e| matches!(e.kind(), InvalidData | InvalidInput))
+    cause::<hyper::Error>(error).is_none()
+        && cause::<std::io::Error>(error).is_some_and(|e| matches!(e.kind(), InvalidData | InvalidInput))
 }
 
 /// The deepest cause: the outer ones only repeat that something failed.

@@ -19,10 +19,17 @@ pub struct FetchConfig {
     pub connect_timeout_ms: u64,
     /// Longest time for one request, its body included, in milliseconds.
     pub timeout_ms: u64,
+    /// How long a host's addresses are remembered, in milliseconds; 0 asks the resolver for every connection.
+    pub dns_keep_ms: u64,
     /// Largest file, in bytes, after a transport compression was undone.
     pub max_bytes: u64,
     /// Most pixels of a picture, judged by its header before it is decoded. A decoded picture takes 3 bytes a pixel.
     pub max_pixels: u64,
+    /// Memory for decoded pictures that wait for the next stages, in MiB. Pictures beyond it wait as files and are decoded
+    /// when their turn comes.
+    pub decoded_mib: usize,
+    /// Batches under way at once. A slow host holds up its own batch, not the next ones.
+    pub batches: usize,
     /// Most redirects followed.
     pub max_redirects: usize,
     /// Requests under way at once.
@@ -54,6 +61,13 @@ pub struct FetchConfig {
     pub decode_threads: usize,
     /// Folders from which `file:` URLs may be read. Empty: none.
     pub allow_file_roots: Vec<PathBuf>,
+    /// Buckets from which `s3://bucket/key` URLs may be read. Empty: none. Credentials come from the environment, as for
+    /// other programs that read S3: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`.
+    pub allow_s3_buckets: Vec<String>,
+    /// Where those buckets lie; a bucket is the first part of the path.
+    pub s3_endpoint: String,
+    /// The region that requests to it are signed for.
+    pub s3_region: String,
     /// Networks that may be reached although they are private, loopback or otherwise refused, like `127.0.0.0/8`.
     /// Every URL in every event can then reach them.
     pub danger_allow_networks: Vec<String>,
@@ -65,8 +79,11 @@ impl Default for FetchConfig {
             user_agent: concat!("facering/", env!("CARGO_PKG_VERSION")).into(),
             connect_timeout_ms: 5_000,
             timeout_ms: 20_000,
+            dns_keep_ms: 60_000,
             max_bytes: 20 << 20,
             max_pixels: 40_000_000,
+            decoded_mib: 512,
+            batches: 4,
             max_redirects: 5,
             concurrency: 64,
             per_host: 16,
@@ -81,6 +98,9 @@ impl Default for FetchConfig {
             etag_entries: 65_536,
             decode_threads: 0,
             allow_file_roots: Vec::new(),
+            allow_s3_buckets: Vec::new(),
+            s3_endpoint: "https://s3.amazonaws.com".into(),
+            s3_region: "us-east-1".into(),
             danger_allow_networks: Vec::new(),
         }
     }
@@ -97,8 +117,12 @@ impl FetchConfig {
         };
         range("connect_timeout_ms", self.connect_timeout_ms, 1, 600_000);
         range("timeout_ms", self.timeout_ms, 1, 3_600_000);
+        range("dns_keep_ms", self.dns_keep_ms, 0, 86_400_000);
         range("max_bytes", self.max_bytes, 1024, 1 << 30);
         range("max_pixels", self.max_pixels, 1, 1_000_000_000);
+        range("decoded_mib", self.decoded_mib as u64, 1, 1 << 20);
+        // The state keeps pictures without owners for 32 batches, more than there are between fetch and commit.
+        range("batches", self.batches as u64, 1, 16);
         range("max_redirects", self.max_redirects as u64, 0, 50);
         range("concurrency", self.concurrency as u64, 1, 10_000);
         range("per_host", self.per_host as u64, 1, 10_000);
@@ -126,6 +150,19 @@ impl FetchConfig {
                 add(format!("allow_file_roots[{at}]"), format!("{} is no folder", root.display()));
             }
         }
+        for (at, bucket) in self.allow_s3_buckets.iter().enumerate() {
+            let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.' | '_');
+            if !(3..=63).contains(&bucket.len()) || !bucket.chars().all(fine) {
+                add(format!("allow_s3_buckets[{at}]"), format!("{bucket:?} is no name of a bucket"));
+            }
+        }
+        let endpoint = reqwest::Url::parse(&self.s3_endpoint);
+        if !endpoint.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
+            add(
+                "s3_endpoint".into(),
+                "expected an address like https://s3.eu-central-1.amazonaws.com".into(),
+            );
+        }
         for (at, network) in self.danger_allow_networks.iter().enumerate() {
             if let Err(error) = network.parse::<Network>() {
                 add(format!("danger_allow_networks[{at}]"), error.to_string());
@@ -148,6 +185,8 @@ mod tests {
             user_agent: "a\nb".into(),
             danger_allow_networks: vec!["127.0.0.0/8".into(), "127/8".into()],
             allow_file_roots: vec!["/no/such/folder".into()],
+            allow_s3_buckets: vec!["good-bucket".into(), "../x".into()],
+            s3_endpoint: "s3".into(),
             ..Default::default()
         };
         let keys: Vec<_> = bad.problems().into_iter().map(|(key, _)| key).collect();
@@ -156,6 +195,8 @@ mod tests {
             "per_host_per_second",
             "user_agent",
             "allow_file_roots[0]",
+            "allow_s3_buckets[1]",
+            "s3_endpoint",
             "danger_allow_networks[1]",
         ];
         assert_eq!(keys, expected);

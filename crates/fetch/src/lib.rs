@@ -8,12 +8,15 @@
 //!   answered before and everybody else cannot be reached is it an error, since then the fault lies here.
 //! - Events leave in the order in which they came; one URL is fetched once in a batch, one picture decoded once.
 
+mod buckets;
 mod client;
 mod config;
 mod decode;
+mod dns;
 mod etag;
 mod guard;
 mod hosts;
+mod memory;
 mod outcome;
 mod stage;
 

@@ -8,12 +8,13 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use records::{
-    Batch, DeadLetterReason as Reason, EventBody, FetchedEvent, FetchedPhoto, GivenFace, PhotoId, PhotoKey,
-    PhotoRef, PhotoSource, PhotoUrl, Picture, Pixels, ProfileEvent, Stage, Staged, StagedBody,
+    Batch, DeadLetterReason as Reason, Encoded, EventBody, FetchedEvent, FetchedPhoto, GivenFace, PhotoId,
+    PhotoKey, PhotoRef, PhotoSource, PhotoUrl, Picture, ProfileEvent, Stage, Staged, StagedBody,
 };
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::client::{Client, Fetched};
+use crate::memory::Memory;
 use crate::{Failure, FetchConfig, FetchError, decode};
 
 /// What the stage asks of the state.
@@ -26,6 +27,7 @@ pub trait KnownPhotos: Send + Sync {
 pub struct Fetcher {
     client: Client,
     decoders: Arc<Semaphore>,
+    memory: Memory,
     max_pixels: u64,
     max_bytes: u64,
     outage_hosts: usize,
@@ -42,7 +44,7 @@ struct Got {
 type Outcome = Result<Got, Failure>;
 
 /// Pictures that are being decoded in this batch, so that equal bytes under several URLs are decoded once.
-type Decoding = Mutex<HashMap<PhotoKey, Arc<OnceCell<Result<Pixels, Failure>>>>>;
+type Decoding = Mutex<HashMap<PhotoKey, Arc<OnceCell<Result<Picture, Failure>>>>>;
 
 impl Fetcher {
     /// Makes the stage.
@@ -55,6 +57,7 @@ impl Fetcher {
         Ok(Self {
             client: Client::new(config)?,
             decoders: Arc::new(Semaphore::new(threads)),
+            memory: Memory::new(config.decoded_mib),
             max_pixels: config.max_pixels,
             max_bytes: config.max_bytes,
             outage_hosts: config.outage_hosts,
@@ -166,20 +169,32 @@ impl Fetcher {
             let mut decoding = decoding.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(decoding.entry(key).or_default())
         };
-        let pixels = cell.get_or_init(|| self.decode(bytes)).await.clone()?;
-        Ok(Got { key, file_bytes, picture: Picture::Pixels(pixels) })
+        let picture = cell.get_or_init(|| self.decode(bytes)).await.clone()?;
+        Ok(Got { key, file_bytes, picture })
     }
 
-    /// Decodes on a thread where that may take its time, and no more of them at once than configured.
-    async fn decode(&self, bytes: Bytes) -> Result<Pixels, Failure> {
+    /// Decodes on a thread where that may take its time, and no more of them at once than configured. Where too many
+    /// pixels wait already, the picture waits as the file that it is.
+    async fn decode(&self, bytes: Bytes) -> Result<Picture, Failure> {
         let broken = |what: String| Failure::new(Reason::CorruptImage, what);
-        let permit = Arc::clone(&self.decoders).acquire_owned().await.map_err(|e| broken(e.to_string()))?;
         let max_pixels = self.max_pixels;
+        let file = bytes.clone();
+        let later = move || {
+            metrics::counter!("facering_fetch_decoded_later_total").increment(1);
+            let decode = move || decode(&file, max_pixels).map_err(|failed| (failed.reason, failed.detail));
+            Picture::Encoded(Encoded::new(decode))
+        };
+        if self.memory.is_full() {
+            return Ok(later());
+        }
+        let permit = Arc::clone(&self.decoders).acquire_owned().await.map_err(|e| broken(e.to_string()))?;
         let decoding = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             decode(&bytes, max_pixels)
         });
-        decoding.await.unwrap_or_else(|_| Err(broken("the decoder broke on this picture".into())))
+        let decoded =
+            decoding.await.unwrap_or_else(|_| Err(broken("the decoder broke on this picture".into())));
+        decoded.map(|pixels| self.memory.hold(pixels).map_or_else(later, Picture::Pixels))
     }
 
     /// Where nobody is reached any more, hosts that answered before among them, the fault lies here. Hosts that never

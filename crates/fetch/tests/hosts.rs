@@ -127,7 +127,10 @@ async fn serve(
 
 async fn start() -> (String, Arc<Server>) {
     let server = Arc::new(Server::default());
-    let app = Router::new().route("/{name}", get(serve)).with_state(Arc::clone(&server));
+    let app = Router::new()
+        .route("/{name}", get(serve))
+        .route("/bucket-of-mine/{name}", get(serve))
+        .with_state(Arc::clone(&server));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
@@ -428,4 +431,26 @@ async fn rows_of_one_photo_are_one_photo() {
     assert_eq!(photos[0].key, PhotoKey::from_sha256([9; 32]));
     let account = AccountId::new("a").unwrap();
     assert_eq!(photos[1].key, PhotoKey::unhashed(&account, &PhotoId::new("q").unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn buckets_are_read_only_where_configured() {
+    let (base, server) = start().await;
+    let config = FetchConfig {
+        allow_s3_buckets: vec!["bucket-of-mine".into()],
+        s3_endpoint: base.clone(),
+        danger_allow_networks: vec![],
+        ..config()
+    };
+    assert!(config.problems().iter().all(|(key, _)| !key.starts_with("s3")), "{:?}", config.problems());
+    assert_eq!(one(config.clone(), "s3://other/x.jpg".into()).await, Err(Reason::UrlRefused));
+    assert_eq!(
+        one(FetchConfig { allow_s3_buckets: vec![], ..config.clone() }, "s3://bucket-of-mine/good".into())
+            .await,
+        Err(Reason::UrlRefused)
+    );
+    // The operator's endpoint is reached although it is on loopback; strangers' URLs to the same place are not.
+    assert_eq!(one(config.clone(), "s3://bucket-of-mine/good".into()).await, Ok(1));
+    assert_eq!(server.hits("good"), 1);
+    assert_eq!(one(config, format!("{base}/good")).await, Err(Reason::AddressRefused));
 }

@@ -17,8 +17,10 @@ pub fn write_durably(
         let mut writer = BufWriter::with_capacity(1 << 20, file);
         body(&mut writer)?;
         writer.flush().map_err(IndexError::io("writing", &temporary))?;
+        failpoint::pass("index_file.written");
         writer.get_ref().sync_all().map_err(IndexError::io("syncing", &temporary))?;
         fs::rename(&temporary, path).map_err(IndexError::io("renaming", &temporary))?;
+        failpoint::pass("index_file.renamed");
         sync_folder_of(path)
     })();
     if result.is_err() {

@@ -119,7 +119,10 @@ impl Manifest {
         let path = folder.join(NAME);
         let text =
             serde_json::to_vec_pretty(self).map_err(|error| IndexError::damaged(&path, error.to_string()))?;
-        write_durably(&path, |writer| writer.write_all(&text).map_err(IndexError::io("writing", &path)))
+        failpoint::pass("manifest.before");
+        write_durably(&path, |writer| writer.write_all(&text).map_err(IndexError::io("writing", &path)))?;
+        failpoint::pass("manifest.after");
+        Ok(())
     }
 
     fn names(&self, file: &str) -> bool {

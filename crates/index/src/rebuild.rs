@@ -66,7 +66,13 @@ impl FaceIndex {
         exact: &dyn ExactVectors,
         progress: &dyn Fn(&TrainProgress),
     ) -> Result<bool, IndexError> {
-        if self.read_state()?.live.len() as u64 >= self.config.seal_at {
+        let (live, gone) = {
+            let state = self.read_state()?;
+            (state.live.len() as u64, state.gone.len())
+        };
+        // Removals become durable with a seal too: many of them are a reason as well.
+        let unsealed = live.max(gone.saturating_sub(self.lock_maintenance()?.gone.len()));
+        if unsealed >= self.config.seal_at {
             self.seal()?;
         }
         let due = self.promotion_due()?;

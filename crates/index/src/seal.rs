@@ -48,6 +48,7 @@ impl FaceIndex {
 
     fn write_frozen(&self, held: &mut Maintenance) -> Result<(), IndexError> {
         let Some(frozen) = &held.frozen else { return Ok(()) };
+        failpoint::pass("seal.before");
         let form = self.read_state()?.form.clone();
         let mut next = held.manifest.clone();
         next.generation += 1;
@@ -77,11 +78,12 @@ impl FaceIndex {
         state.frozen = None;
         state.purged = held.manifest.purged;
         state.durable = Arc::new(held.manifest.clone());
+        failpoint::pass("seal.after");
         Ok(())
     }
 
-    /// Seals, then rewrites segments without their deleted vectors: all of them into one if `force` is set, otherwise
-    /// when there are more segments or deleted vectors than configured. After a forced one nothing that was removed
+    /// Rewrites segments without their deleted vectors: seals and then merges all of them into one if `force` is set,
+    /// otherwise some of them when there are more segments or deleted vectors than configured. After a forced one nothing that was removed
     /// before the call is left in any file of the index. An index kept by FAISS in a form of its own (`SQ8`, `HNSW32`)
     /// is built anew for that and needs the exact vectors.
     ///
@@ -89,7 +91,9 @@ impl FaceIndex {
     /// As [`FaceIndex::seal`]; [`IndexError::NeedsExact`].
     pub fn compact(&self, force: bool, exact: Option<&dyn ExactVectors>) -> Result<(), IndexError> {
         let mut held = self.lock_maintenance()?;
-        self.seal_held(&mut held)?;
+        if force {
+            self.seal_held(&mut held)?;
+        }
         let (form, sealed) = {
             let state = self.read_state()?;
             (state.form.clone(), state.sealed.clone())
@@ -118,6 +122,7 @@ impl FaceIndex {
         } else {
             return Ok(());
         };
+        failpoint::pass("compact.before");
         let sources: Vec<_> = chosen
             .iter()
             .map(|at| Source { part: sealed[*at].part(), gone: &held.gone, offset: 0 })
@@ -142,6 +147,7 @@ impl FaceIndex {
         state.sealed = Arc::new(kept);
         state.purged = held.manifest.purged;
         state.durable = Arc::new(held.manifest.clone());
+        failpoint::pass("compact.after");
         Ok(())
     }
 }

@@ -37,8 +37,36 @@ impl SourceConfig {
 
 /// Properties handed to librdkafka as they are. `Debug` shows the names only, since values may be passwords.
 #[derive(Deserialize, Serialize, Clone, Default, PartialEq, Eq)]
-#[serde(transparent)]
+#[serde(from = "BTreeMap<String, Scalar>", into = "BTreeMap<String, String>")]
 pub struct Properties(pub BTreeMap<String, String>);
+
+/// librdkafka takes texts, but nobody writes `"6000"` or `"true"` in TOML.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Scalar {
+    Text(String),
+    Flag(bool),
+    Whole(i64),
+    Real(f64),
+}
+
+impl From<BTreeMap<String, Scalar>> for Properties {
+    fn from(values: BTreeMap<String, Scalar>) -> Self {
+        let text = |value| match value {
+            Scalar::Text(text) => text,
+            Scalar::Flag(flag) => flag.to_string(),
+            Scalar::Whole(number) => number.to_string(),
+            Scalar::Real(number) => number.to_string(),
+        };
+        Self(values.into_iter().map(|(key, value)| (key, text(value))).collect())
+    }
+}
+
+impl From<Properties> for BTreeMap<String, String> {
+    fn from(properties: Properties) -> Self {
+        properties.0
+    }
+}
 
 impl fmt::Debug for Properties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -238,6 +266,14 @@ mod tests {
         let keys: Vec<_> = config.problems().into_iter().map(|(key, _)| key).collect();
         assert_eq!(keys, ["topic", "batch_events", "properties.enable.auto.commit"]);
         assert_eq!(ParquetConfig::default().problems()[0].0, "path");
+    }
+
+    #[test]
+    fn properties_are_texts_however_they_are_written() {
+        let text = r#"{"kind":"kafka","properties":{"a":6000,"b":true,"c":"x","d":0.5}}"#;
+        let SourceConfig::Kafka(kafka) = serde_json::from_str(text).unwrap() else { panic!() };
+        assert_eq!(kafka.properties.0.values().collect::<Vec<_>>(), ["6000", "true", "x", "0.5"]);
+        assert!(serde_json::from_str::<Properties>(r#"{"a":[1]}"#).is_err());
     }
 
     #[test]

@@ -153,6 +153,11 @@ impl Source {
     /// [`SourceError`]; nothing comes after it.
     pub async fn next(&mut self) -> Result<Option<SourceMessage>, SourceError> {
         match self.messages.recv().await {
+            Some(Ok(SourceMessage::Batch(mut batch))) => {
+                // The one place where events are counted in: nothing has happened to any of them yet.
+                batch.delta.count((batch.items.len() + batch.dead.len()) as u64);
+                Ok(Some(SourceMessage::Batch(batch)))
+            }
             Some(Ok(message)) => Ok(Some(message)),
             Some(Err(error)) => Err(error),
             None if self.control.ended.load(Ordering::Acquire) => Ok(None),

@@ -338,3 +338,18 @@ async fn dead_letters_keep_bytes_key_and_headers() {
     ];
     assert_eq!(headers, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lagging_broker_is_waited_for() {
+    let cluster = cluster(2);
+    let producer = producer(&cluster);
+    for partition in 0..2 {
+        send(&producer, partition, "a", Some(&event("a", 1))).await;
+    }
+    cluster.broker_round_trip_time(-1, Duration::from_millis(600)).unwrap();
+    let state = State::default();
+    let mut run = open(config(&cluster), &state).await.unwrap();
+    assert_eq!(accounts(&read(&mut run, &state, 2).await), ["a", "a"]);
+    assert_eq!((state.at(0), state.at(1)), (Some(1), Some(1)));
+    run.source.close().await;
+}

@@ -87,7 +87,10 @@ pub enum CheckpointError {
 
 /// What a batch took from its source. Travels with the batch through every stage, even when the batch became empty.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct CheckpointDelta(BTreeMap<PartitionId, Span>);
+pub struct CheckpointDelta {
+    spans: BTreeMap<PartitionId, Span>,
+    events: Option<u64>,
+}
 
 impl CheckpointDelta {
     /// Adds a span; it must join what the delta has of that partition.
@@ -98,9 +101,9 @@ impl CheckpointDelta {
         if span.to < span.from {
             return Err(CheckpointError::Backwards { partition, span });
         }
-        match self.0.get_mut(&partition) {
+        match self.spans.get_mut(&partition) {
             None => {
-                self.0.insert(partition, span);
+                self.spans.insert(partition, span);
             }
             Some(last) if last.to == span.from => last.to = span.to,
             Some(last) => {
@@ -112,12 +115,23 @@ impl CheckpointDelta {
 
     /// The spans, by partition.
     pub fn iter(&self) -> impl Iterator<Item = (&PartitionId, Span)> {
-        self.0.iter().map(|(partition, span)| (partition, *span))
+        self.spans.iter().map(|(partition, span)| (partition, *span))
     }
 
     /// Whether nothing was taken.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.spans.is_empty()
+    }
+
+    /// How many events were read, those included that could not be understood; `None` where nobody counted. Whoever
+    /// commits the batch holds it against what became of them.
+    pub fn events(&self) -> Option<u64> {
+        self.events
+    }
+
+    /// Notes how many events were read.
+    pub fn count(&mut self, events: u64) {
+        self.events = Some(events);
     }
 }
 

@@ -168,4 +168,13 @@ mod tests {
         }
         assert!("nonsense".parse::<DeadLetterReason>().is_err());
     }
+
+    #[test]
+    fn every_reason_is_documented() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/dead-letters.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        for reason in DeadLetterReason::ALL {
+            assert!(text.contains(&format!("`{reason}`")), "docs/dead-letters.md does not explain {reason}");
+        }
+    }
 }

@@ -37,8 +37,8 @@ pub use ids::{AccountId, FaceKey, FaceOrdinal, IdError, PackId, PhotoId, PhotoKe
 pub use link::{FaceLink, PhotoRelation};
 pub use pdq::Pdq;
 pub use photo::{
-    EmbeddedEvent, EmbeddedPhoto, FetchedEvent, FetchedPhoto, PhotoContent, PhotoFacts, Picture, Pixels,
-    Staged, StagedBody,
+    EmbeddedEvent, EmbeddedPhoto, Encoded, FetchedEvent, FetchedPhoto, PhotoContent, PhotoFacts, Picture,
+    Pixels, Staged, StagedBody,
 };
 pub use proposal::{ClusterFacts, Proposal, ProposalError};
 pub use time::{TimeError, Timestamp};

@@ -1,9 +1,12 @@
 //! Events on their way through the stages: with fetched pictures, then with embedded faces.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::{
-    AccountId, ContentHash, Face, GivenFace, Origin, PackId, Pdq, PhotoId, PhotoKey, ProfileFacts, Timestamp,
+    AccountId, ContentHash, DeadLetterReason, Face, GivenFace, Origin, PackId, Pdq, PhotoId, PhotoKey,
+    ProfileFacts, Timestamp,
 };
 
 /// A decoded picture: first frame, EXIF-rotated, alpha composited on white.
@@ -23,11 +26,48 @@ impl std::fmt::Debug for Pixels {
     }
 }
 
+type Decode = dyn Fn() -> Result<Pixels, (DeadLetterReason, String)> + Send + Sync;
+
+/// A fetched picture that waits as a file, since too many pixels are waiting already. Whoever needs it decodes it.
+#[derive(Clone)]
+pub struct Encoded(Arc<Decode>);
+
+impl Encoded {
+    /// With the way to decode it.
+    pub fn new(
+        decode: impl Fn() -> Result<Pixels, (DeadLetterReason, String)> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(decode))
+    }
+
+    /// Decodes it. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// The reason and a sentence for a dead letter of the fetch stage.
+    pub fn decode(&self) -> Result<Pixels, (DeadLetterReason, String)> {
+        (self.0)()
+    }
+}
+
+impl PartialEq for Encoded {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl std::fmt::Debug for Encoded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Encoded")
+    }
+}
+
 /// What is known of a photo's picture after the fetch stage.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Picture {
     /// Fetched and decoded.
     Pixels(Pixels),
+    /// Fetched, to be decoded when its turn comes.
+    Encoded(Encoded),
     /// Fetched, and the state has this picture's faces already: nothing to decode or embed.
     Known,
     /// Never fetched: somebody already embedded its faces (rows of a `faces` file).

@@ -6,14 +6,14 @@ use std::sync::atomic::Ordering;
 
 use fjall::Readable;
 use half::f16;
-use records::{AccountId, Batch, EmbeddedEvent, Embedding, FaceKey, FaceLink};
+use records::{AccountId, Batch, EmbeddedEvent, Embedding, FaceKey, FaceLink, Stage};
 
 use crate::codec::Row;
 use crate::engine::Engine;
 use crate::photo_merge::PhotoDraft;
 use crate::plan::{AccountChange, Plan, Planned};
 use crate::writes::Writes;
-use crate::{LogEntry, Reader, StoreError, keys};
+use crate::{LogEntry, Reader, StoreError, Tally, keys};
 
 /// What a commit did.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -22,10 +22,8 @@ pub struct Committed {
     pub commit: u64,
     /// What the index has to do, with sequence numbers; the same that [`Reader::log_since`] gives.
     pub log: Vec<(u64, LogEntry)>,
-    /// Events that counted, those applied again included.
-    pub applied: u64,
-    /// Events that were older than what the state knows.
-    pub superseded: u64,
+    /// What became of the events.
+    pub tally: Tally,
     /// Pictures that are new.
     pub photos: u64,
     /// Pictures that lost their last owner.
@@ -83,7 +81,8 @@ impl Committer {
     /// new faces among themselves and with faces of the state.
     ///
     /// # Errors
-    /// [`StoreError::StalePlan`] if there was another commit since the plan was made; otherwise writing failed, it is not
+    /// [`StoreError::StalePlan`] if there was another commit since the plan was made, [`StoreError::Unaccounted`] if an
+    /// event of the batch got lost on its way here; otherwise writing failed, it is not
     /// known whether the commit is on disk, and this committer refuses further ones: the process must start again.
     pub fn commit(&mut self, plan: Plan, links: &[FaceLink]) -> Result<Committed, StoreError> {
         let engine = self.engine.clone();
@@ -93,9 +92,9 @@ impl Committer {
             return Err(StoreError::StalePlan { planned: plan.base_commit, current });
         }
         let Plan { batch, accounts, photos, new_faces, pack, dimension, greatest_observed_at, .. } = plan;
+        let tally = tally(&batch, plan.applied, plan.superseded)?;
         let mut done = Committed {
-            applied: plan.applied as u64,
-            superseded: plan.superseded as u64,
+            tally,
             faces: new_faces.len() as u64,
             dead_letters: batch.dead.len() as u64,
             ..Committed::default()
@@ -103,6 +102,7 @@ impl Committer {
         writes.meta.pack = pack;
         writes.meta.dimension = dimension;
         writes.meta.greatest_observed_at = greatest_observed_at;
+        writes.meta.tally = writes.meta.tally.plus(tally);
         writes.advance(&batch.delta)?;
         for (account, change) in &accounts {
             put_account(&engine, &mut writes, account, change);
@@ -195,6 +195,17 @@ impl Committer {
         self.halted = result.is_err();
         result
     }
+}
+
+/// What became of a batch's events: each is applied, superseded or given up by the source.
+fn tally(batch: &Batch<EmbeddedEvent>, applied: usize, superseded: usize) -> Result<Tally, StoreError> {
+    // Later stages give up photos, never events.
+    let dead = batch.dead.iter().filter(|letter| letter.stage == Stage::Ingest).count();
+    let mut tally =
+        Tally { events: 0, applied: applied as u64, superseded: superseded as u64, dead: dead as u64 };
+    let found = tally.applied + tally.superseded + tally.dead;
+    tally.events = batch.delta.events().unwrap_or(found);
+    if tally.adds_up() { Ok(tally) } else { Err(StoreError::Unaccounted { read: tally.events, found }) }
 }
 
 fn put_account(engine: &Engine, writes: &mut Writes<'_>, account: &AccountId, change: &AccountChange) {

@@ -112,6 +112,16 @@ pub enum StoreError {
         "the source does not continue where the state left it: {0}; start again, so that the source seeks to the checkpoint"
     )]
     Checkpoint(#[from] CheckpointError),
+    /// An event got lost, or came twice, between the source and the commit.
+    #[error(
+        "{read} events of a batch were read, but {found} are accounted for; nothing of it was committed: start again, and please report this"
+    )]
+    Unaccounted {
+        /// Events the source read.
+        read: u64,
+        /// Events applied, superseded and given up.
+        found: u64,
+    },
     /// Embeddings of two model packs are never mixed.
     #[error(
         "the state holds faces of the model pack {state}, this batch has faces of {found}; set models.pack to {state}, or use another state.path"

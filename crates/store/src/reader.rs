@@ -14,7 +14,10 @@ use crate::account::{AccountRow, OwnershipRow};
 use crate::codec::{Malformed, Row};
 use crate::engine::Keyspaces;
 use crate::rows::{DeadRow, LinkRow, Meta, PhotoRow};
-use crate::{Account, Counts, LogEntry, Ownership, StoreError, StoredDeadLetter, StoredFace, keys};
+use crate::{Account, Counts, LogEntry, Ownership, StoreError, StoredDeadLetter, StoredFace, Tally, keys};
+
+/// Original bytes of dead letters that are held in memory at once, about.
+const LETTERS_BYTES: usize = 16 << 20;
 
 /// A picture in the state.
 #[derive(Clone, PartialEq, Debug)]
@@ -75,6 +78,11 @@ impl Reader {
     /// How much there is.
     pub fn counts(&self) -> Counts {
         self.meta.counts
+    }
+
+    /// What became of every event ever read.
+    pub fn tally(&self) -> Tally {
+        self.meta.tally
     }
 
     /// Dead letters kept, by reason.
@@ -304,14 +312,20 @@ impl Reader {
         })
     }
 
-    /// At most so many of the dead letters that were not yet published, oldest first.
+    /// At most so many of the dead letters that were not yet published, oldest first; fewer if they are large.
     ///
     /// # Errors
     /// If the store cannot be read.
     pub fn unpublished_dead_letters(&self, at_most: usize) -> Result<Vec<StoredDeadLetter>, StoreError> {
         let mut letters = Vec::new();
+        let mut bytes = 0;
         for row in self.scan(&self.keyspaces.unpublished).take(at_most) {
-            letters.extend(self.dead_letter(keys::parse_number(&row?.0, "unpublished")?)?);
+            let letter = self.dead_letter(keys::parse_number(&row?.0, "unpublished")?)?;
+            bytes += letter.as_ref().map_or(0, |letter| letter.letter.origin.payload.len());
+            letters.extend(letter);
+            if bytes >= LETTERS_BYTES {
+                break;
+            }
         }
         Ok(letters)
     }

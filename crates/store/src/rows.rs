@@ -33,6 +33,40 @@ pub struct Counts {
     pub dead_letters: u64,
 }
 
+/// What became of every event ever read into this state. Part of each commit, so that a replay after a crash counts
+/// nothing twice.
+///
+/// Invariant: `events = applied + superseded + dead`, as far as the source counted its events.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Tally {
+    /// Events read, those included that could not be understood.
+    pub events: u64,
+    /// Events that counted, the same event again included.
+    pub applied: u64,
+    /// Events that were older than what the state knew.
+    pub superseded: u64,
+    /// Events given up as a whole. A photo that fails is given up alone, and its event counts as applied.
+    pub dead: u64,
+}
+
+impl Tally {
+    /// Whether every event is accounted for.
+    pub fn adds_up(&self) -> bool {
+        self.events == self.applied + self.superseded + self.dead
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, more: Self) -> Self {
+        Self {
+            events: self.events + more.events,
+            applied: self.applied + more.applied,
+            superseded: self.superseded + more.superseded,
+            dead: self.dead + more.dead,
+        }
+    }
+}
+
 /// The state's own row.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Meta {
@@ -47,10 +81,12 @@ pub(crate) struct Meta {
     pub greatest_observed_at: Option<Timestamp>,
     pub counts: Counts,
     pub dead_by_reason: BTreeMap<String, u64>,
+    pub tally: Tally,
 }
 
 impl Row for Meta {
     const KEYSPACE: &'static str = "meta";
+    const VERSION: u8 = 2;
 
     fn encode(&self, to: &mut Enc) {
         to.u64(self.schema);
@@ -70,6 +106,10 @@ impl Row for Meta {
         for (reason, count) in &self.dead_by_reason {
             to.text(reason);
             to.u64(*count);
+        }
+        let Tally { events, applied, superseded, dead } = self.tally;
+        for count in [events, applied, superseded, dead] {
+            to.u64(count);
         }
     }
 
@@ -96,6 +136,12 @@ impl Row for Meta {
             dead_by_reason: (0..from.u64()?)
                 .map(|_| Ok((from.text()?.to_owned(), from.u64()?)))
                 .collect::<Result<_, _>>()?,
+            tally: Tally {
+                events: from.u64()?,
+                applied: from.u64()?,
+                superseded: from.u64()?,
+                dead: from.u64()?,
+            },
         })
     }
 }

@@ -168,7 +168,9 @@ impl<'a> Writes<'a> {
         self.put(&keyspaces.meta, META_KEY, meta);
         let rows = self.batch.len();
         let started = std::time::Instant::now();
+        failpoint::pass("commit.before");
         self.batch.commit().map_err(|error| self.engine.fail(error))?;
+        failpoint::pass("commit.after");
         metrics::histogram!("facering_store_commit_seconds").record(started.elapsed().as_secs_f64());
         metrics::counter!("facering_store_commits_total").increment(1);
         metrics::counter!("facering_store_rows_total").increment(rows as u64);

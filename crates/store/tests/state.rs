@@ -21,7 +21,7 @@ fn a_picture_is_stored_once_however_many_own_it() {
     let star =
         (0..50).map(|n| replace(&format!("a{n:02}"), 1, vec![picture("p", "shared", &[1, 2])])).collect();
     let done = commit(&mut committer, star);
-    assert_eq!((done.applied, done.photos, done.faces, done.links), (50, 1, 2, 0));
+    assert_eq!((done.tally.applied, done.photos, done.faces, done.links), (50, 1, 2, 0));
     let key = PhotoKey::of_bytes(b"shared");
     let more = vec![replace("late", 2, vec![photo("p", key, None)])];
     assert_eq!(commit(&mut committer, more).faces, 0);

@@ -44,9 +44,7 @@ pub fn write_snapshot(
     }
     let place = home.join(format!("{PREFIX}{name}"));
     let draft = home.join(format!(".draft-{name}"));
-    if draft.exists() {
-        fs::remove_dir_all(&draft).map_err(io(&draft))?;
-    }
+    remove_drafts(&home)?;
     fs::create_dir_all(&draft).map_err(io(&draft))?;
 
     table(&draft.join("clusters.parquet"), columns::clusters(&tables.clusters))?;
@@ -68,18 +66,32 @@ pub fn write_snapshot(
         flush_folder(&folder)?;
     }
     flush_folder(&draft)?;
+    failpoint::pass("snapshot.written");
     fs::rename(&draft, &place).map_err(io(&place))?;
     flush_folder(&home)?;
+    failpoint::pass("snapshot.renamed");
 
     let (latest, next) = (home.join(LATEST), home.join(".LATEST.next"));
     let folder_name = format!("{PREFIX}{}\n", run.snapshot);
     durable(&next, folder_name.as_bytes())?;
     fs::rename(&next, &latest).map_err(io(&latest))?;
     flush_folder(&home)?;
+    failpoint::pass("snapshot.named");
     if let Some(keep) = keep {
         remove_old(&home, &place, keep.max(1))?;
     }
     Ok(place)
+}
+
+/// Removes what a crash left half-written. Only one snapshot is written at a time, so no draft is anybody's.
+fn remove_drafts(home: &Path) -> Result<(), ClustersError> {
+    for entry in fs::read_dir(home).map_err(io(home))? {
+        let path = entry.map_err(io(home))?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".draft-")) {
+            fs::remove_dir_all(&path).map_err(io(&path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes all but the newest snapshots, never the one just written. Names sort by time.

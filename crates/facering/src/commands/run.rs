@@ -14,8 +14,11 @@ use crate::outcome::Misconfigured;
 use crate::pipeline::{Outcome, Pipeline};
 use crate::{service, signals};
 
+/// How long requests under way may still take at the end.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
 pub fn execute(common: &Common, file: &Path) -> anyhow::Result<()> {
-    let settings = Settings::load(common, Some(file))?;
+    let mut settings = Settings::load(common, Some(file))?;
     match (&settings.pipeline.kind, &settings.source) {
         (PipelineKind::Stream, SourceConfig::Parquet(_)) => {
             return Err(Misconfigured::usage(
@@ -26,8 +29,18 @@ pub fn execute(common: &Common, file: &Path) -> anyhow::Result<()> {
         (PipelineKind::Report, _) => return report_once(common, &settings),
         _ => {}
     }
+    if settings.pipeline.kind == PipelineKind::Backfill {
+        // Files have no topic beside them; whoever looks for what was given up looks where the tables are.
+        settings.dead_letters.file.get_or_insert_with(|| settings.output.path.join("dead_letters.jsonl"));
+    }
     let runtime = runtime()?;
-    let outcome = runtime.block_on(run(&settings))?;
+    let outcome = runtime.block_on(run(&settings));
+    // Threads that still decode or write a snapshot are waited for as long as a stop may take, then left: what they do is
+    // not committed, or only a draft.
+    let limit = Duration::from_secs(settings.pipeline.stop_timeout_s);
+    let left = signals::asked_at().map_or(limit, |asked| limit.saturating_sub(asked.elapsed()));
+    runtime.shutdown_timeout(left);
+    let outcome = outcome?;
     let text = || {
         let snapshot = outcome.snapshot.as_ref().map_or_else(
             || "no snapshot was written".to_owned(),
@@ -40,10 +53,16 @@ pub fn execute(common: &Common, file: &Path) -> anyhow::Result<()> {
                 )
             },
         );
-        format!("{}\n{snapshot}", outcome.summary.text())
+        let abandoned =
+            if outcome.abandoned { "work in flight was abandoned; the next start does it\n" } else { "" };
+        format!("{abandoned}{}\n{snapshot}", outcome.summary.text())
     };
     let folder = outcome.snapshot.as_ref().map(|snapshot| snapshot.folder.display().to_string());
-    print_result(common, &json!({"summary": outcome.summary, "snapshot": folder}), text)
+    print_result(
+        common,
+        &json!({"summary": outcome.summary, "snapshot": folder, "abandoned": outcome.abandoned}),
+        text,
+    )
 }
 
 async fn run(settings: &Settings) -> anyhow::Result<Outcome> {
@@ -53,7 +72,10 @@ async fn run(settings: &Settings) -> anyhow::Result<Outcome> {
     let stream = settings.pipeline.kind == PipelineKind::Stream;
     let every = stream.then(|| Duration::from_secs(settings.output.every_s));
     let outcome = pipeline.run(every, !stream, stop).await;
-    service.close().await;
+    // Requests under way are answered, but not at the price of a stop that never ends.
+    if tokio::time::timeout(CLOSE_WAIT, service.close()).await.is_err() {
+        tracing::warn!("requests under way were not answered in time");
+    }
     outcome
 }
 

@@ -63,7 +63,8 @@ fn with(options: Options, pair: &str) -> anyhow::Result<Options> {
     };
     // Numbers are numbers, everything else is text, as in a configuration file.
     *slot = serde_json::from_str(text.trim()).unwrap_or_else(|_| text.trim().into());
-    serde_json::from_value(all).map_err(|error| Misconfigured::usage(&format!("--with {key}"), error.to_string()))
+    serde_json::from_value(all)
+        .map_err(|error| Misconfigured::usage(&format!("--with {key}"), error.to_string()))
 }
 
 /// Every option by its full name.

@@ -175,4 +175,55 @@ mod tests {
         }
         assert_eq!(error.lines().count(), 4, "{error}");
     }
+
+    /// Settings of a file with bytes changed, lines doubled or anything else in it: problems, never a panic.
+    fn read(text: &str) -> Result<(), String> {
+        let mut layers = Layers::default();
+        layers.add_text(text, "fuzz.toml");
+        Settings::from_layers(layers, true).map(drop).map_err(|error| error.to_string())
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn any_text_is_settings_or_a_problem(text in "(\\PC|[\\[\\]=\"'.#\n]){0,200}") {
+            drop(read(&text));
+        }
+
+        #[test]
+        fn a_changed_file_is_settings_or_a_problem(
+            changes in proptest::collection::vec(
+                (proptest::prelude::any::<proptest::sample::Index>(), proptest::prelude::any::<u8>()), 1..8),
+            lines in proptest::collection::vec(proptest::prelude::any::<proptest::sample::Index>(), 0..4),
+        ) {
+            let mut all: Vec<String> = DEFAULT_FILE.lines().map(str::to_owned).collect();
+            for line in lines {
+                let copied = all[line.index(all.len())].clone();
+                all.insert(line.index(all.len()), copied);
+            }
+            let mut bytes = all.join("\n").into_bytes();
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            drop(read(&String::from_utf8_lossy(&bytes)));
+        }
+
+        /// A value of another type or size is a problem that names the key.
+        #[test]
+        fn any_value_is_taken_or_named(
+            key in proptest::sample::select(vec!["fetch.timeout_ms", "fetch.concurrency", "source.batch_events",
+                "index.seal_at", "state.cache_mib", "output.every_s", "clusters.min_score", "embed.max_faces",
+                "pipeline.stop_timeout_s", "serve.max_body_bytes", "inference.intra_threads"]),
+            value in "-?[0-9]{1,22}(\\.[0-9]{1,3})?|true|nan|inf|\\[\\]|[a-z]{0,6}",
+        ) {
+            let mut layers = Layers::default();
+            layers.add_set(&format!("{key}={value}"));
+            if let Err(error) = Settings::from_layers(layers, true) {
+                let text = error.to_string();
+                proptest::prop_assert!(text.contains(key), "{} does not name {}", text, key);
+            }
+        }
+    }
 }

@@ -3,8 +3,10 @@
 //! Invariants:
 //! - Commit first, then the index, then Kafka's advisory commit, then the publishing of dead letters. Whatever is lost
 //!   after the commit is done again at the next start, from the commit.
-//! - Pictures without owners are swept only when no batch in flight can refer to them any more.
+//! - Pictures without owners are swept only when no batch in flight can refer to them any more: the fetch stage takes a
+//!   picture without owners for unknown, so only batches that looked before it lost its last owner can.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -14,14 +16,16 @@ use store::{Committed, Committer, Forgotten, Planned, Store};
 
 use super::calibration::Floor;
 use super::neighbours::{self, StoredVectors};
-use crate::failpoint;
 use crate::state::feed_index;
 
-/// Commits for which a picture without owners is kept: more than batches can be in flight between fetch and commit.
-const SWEEP_AFTER_COMMITS: u64 = 32;
+/// Batches for which a picture without owners is kept: more than can be in flight between fetch and commit.
+const SWEEP_AFTER_BATCHES: usize = 32;
 
 /// Pictures swept after one commit; the rest follow after the next ones, so that no commit takes long.
 const SWEEP_AT_MOST: usize = 1000;
+
+/// Log entries let go in one commit, so that no commit takes long.
+const TRIMMED_AT_ONCE: u64 = 20_000;
 
 /// What came of a batch.
 pub enum Verdict {
@@ -37,13 +41,15 @@ pub struct Desk {
     committer: Committer,
     index: Arc<FaceIndex>,
     floor: Floor,
+    /// The commits of the last batches, oldest first.
+    batches: VecDeque<u64>,
 }
 
 impl Desk {
     /// Takes the store's one committer.
     pub fn new(store: Store, index: Arc<FaceIndex>, floor: Floor) -> anyhow::Result<Self> {
         let committer = store.committer()?;
-        Ok(Self { store, committer, index, floor })
+        Ok(Self { store, committer, index, floor, batches: VecDeque::new() })
     }
 
     /// Takes a batch into the state.
@@ -61,23 +67,28 @@ impl Desk {
         let reader = self.store.reader();
         let floor = self.floor.at(&reader)?;
         let links = neighbours::links(plan.new_faces(), &reader, &self.index, floor)?;
-        failpoint::pass("commit.before");
         let committed = self.committer.commit(plan, &links)?;
-        failpoint::pass("commit.after");
         feed_index(&self.index, &self.store.reader())?;
-        failpoint::pass("index.after");
-        self.sweep(SWEEP_AFTER_COMMITS)?;
+        failpoint::pass("index.applied");
+        self.batches.push_back(committed.commit);
+        if self.batches.len() > SWEEP_AFTER_BATCHES
+            && let Some(before) = self.batches.pop_front()
+        {
+            self.sweep(before)?;
+        }
         Ok(Verdict::Committed(committed))
     }
 
-    /// Removes pictures that have had no owner for more than this many commits.
-    pub fn sweep(&mut self, older_than: u64) -> anyhow::Result<()> {
-        let now = self.store.reader().commit();
-        if now > older_than {
-            let swept = self.committer.sweep_orphans(now - older_than, SWEEP_AT_MOST)?;
-            if swept.photos > 0 {
-                feed_index(&self.index, &self.store.reader())?;
-            }
+    /// Removes pictures without owners. Only while no batch is in flight.
+    pub fn sweep_all(&mut self) -> anyhow::Result<()> {
+        self.sweep(u64::MAX)
+    }
+
+    /// Removes some of the pictures that lost their last owner before this commit.
+    fn sweep(&mut self, before: u64) -> anyhow::Result<()> {
+        let swept = self.committer.sweep_orphans(before, SWEEP_AT_MOST)?;
+        if swept.photos > 0 {
+            feed_index(&self.index, &self.store.reader())?;
         }
         Ok(())
     }
@@ -104,13 +115,25 @@ impl Desk {
     /// Records that these dead letters were sent.
     pub fn mark_published(&mut self, sequences: &[u64]) -> anyhow::Result<()> {
         self.committer.mark_published(sequences).context("published dead letters cannot be recorded")?;
-        failpoint::pass("dead_letters.after");
+        failpoint::pass("dead_letters.marked");
         Ok(())
     }
 
     /// Removes dead letters, because their events were sent again.
     pub fn drop_letters(&mut self, sequences: &[u64]) -> anyhow::Result<u64> {
         self.committer.delete_dead_letters(sequences).context("dead letters cannot be removed from the state")
+    }
+
+    /// Lets go of the index log before this sequence number, which the index has on disk.
+    pub fn trim_log(&mut self, before: u64) -> anyhow::Result<()> {
+        loop {
+            let log = self.store.reader().log_range();
+            let until = before.min(log.end).min(log.start.saturating_add(TRIMMED_AT_ONCE));
+            if until <= log.start {
+                return Ok(());
+            }
+            self.committer.trim_log(until).context("the index log cannot be trimmed")?;
+        }
     }
 
     /// The store, for readers.

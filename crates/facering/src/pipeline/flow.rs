@@ -4,31 +4,35 @@
 //! - Batches keep their order; only within a batch things run side by side.
 //! - Every channel is bounded, so a slow stage fills the ones before it and the source pauses.
 //! - The first stage that fails ends the flow: the others notice that their neighbour is gone.
+//! - When the desk is done, whatever the reason, nothing waits for what the others still have in flight: it is given up,
+//!   and read again from the checkpoint.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use embed::{Embedder, embed_events};
 use fetch::{Fetcher, KnownPhotos};
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
 use ingest::{DeadLetters, Positions, Revoked, Source, SourceMessage};
 use records::{Batch, EmbeddedEvent, FetchedEvent, PhotoKey};
 use store::Store;
 use tokio::sync::{mpsc, watch};
 
-use super::desk::{Desk, Verdict};
+use super::desk::Desk;
 use super::progress::Progress;
+use super::publishing::Publisher;
+use super::writing::Writing;
 use crate::config::Settings;
-use crate::failpoint;
 use crate::state::State;
 
 /// Batches that may wait between two stages.
 const WAITING: usize = 2;
-/// Dead letters published at once.
-const LETTERS: usize = 500;
 
 /// What goes from stage to stage.
-enum Work<T> {
+pub(super) enum Work<T> {
     Batch(Batch<T>),
     /// Partitions were taken away; dropped at the desk, when everything before it is committed.
     Revoked(Revoked),
@@ -37,8 +41,10 @@ enum Work<T> {
 /// How a flow ended.
 #[derive(PartialEq, Eq, Debug)]
 pub enum End {
-    /// The source has ended or was told to.
+    /// The source has ended or was told to, and everything it gave is committed.
     Done,
+    /// Told to stop, and what was in flight took too long.
+    Abandoned,
     /// A batch has to be fetched again: start the flow anew, from the checkpoint.
     Again,
 }
@@ -51,6 +57,8 @@ pub enum Order {
     Decide(String, records::Deed, tokio::sync::oneshot::Sender<anyhow::Result<records::Decision>>),
     /// Remove dead letters that were sent again.
     DropLetters(Vec<u64>, tokio::sync::oneshot::Sender<anyhow::Result<u64>>),
+    /// Let go of the index log before this sequence number: the index has it on disk.
+    TrimLog(u64),
 }
 
 /// What the fetch stage may ask of the state.
@@ -58,8 +66,9 @@ struct Known(Store);
 
 impl KnownPhotos for Known {
     fn knows(&self, photo: &PhotoKey) -> bool {
-        // A state that cannot be read stops the desk soon; until then the picture is simply embedded again.
-        self.0.reader().knows_photo(photo).unwrap_or(false)
+        // One that nobody owns any more may be swept before this batch is committed. And a state that cannot be read stops
+        // the desk soon; until then the picture is simply embedded again.
+        self.0.reader().photo(photo).is_ok_and(|found| found.is_some_and(|photo| photo.owners > 0))
     }
 }
 
@@ -111,22 +120,26 @@ impl Parts {
         let (to_embed, from_fetch) = mpsc::channel(WAITING);
         let (to_desk, from_embed) = mpsc::channel(WAITING);
         let (committed, positions) = watch::channel(records::Checkpoint::default());
+        let (give_up, given_up) = watch::channel(false);
 
-        let reading = tokio::spawn(read(source, to_fetch, positions));
+        let reading = tokio::spawn(read(source, to_fetch, positions, given_up.clone()));
         let (fetcher, known, progress) =
             (Arc::clone(&self.fetcher), Arc::clone(&self.known), Arc::clone(&self.progress));
         // On a thread of its own: the stage drives its requests itself and need not move between threads.
-        let runtime = tokio::runtime::Handle::current();
+        let (runtime, stopped) = (tokio::runtime::Handle::current(), given_up.clone());
+        let at_once = self.settings.fetch.batches.max(1);
         let fetching = tokio::task::spawn_blocking(move || {
-            runtime.block_on(fetch(&fetcher, &known, &progress, from_source, to_embed))
+            runtime.block_on(fetch(&fetcher, &known, &progress, from_source, to_embed, stopped, at_once))
         });
-        let embedding =
-            tokio::spawn(embed(Arc::clone(&self.embedder), Arc::clone(&self.progress), from_fetch, to_desk));
+        let (embedder, progress) = (Arc::clone(&self.embedder), Arc::clone(&self.progress));
+        let embedding = tokio::spawn(embed(embedder, progress, from_fetch, to_desk, given_up));
         let limit = Duration::from_secs(self.settings.pipeline.stop_timeout_s);
-        let writing = Writing { desk, letters, committed, progress: &self.progress };
+        let writing =
+            Writing { desk, publisher: Publisher::start(letters), committed, progress: &self.progress };
         let written = writing.run(from_embed, orders, stop, limit).await;
-        // Once the desk is gone the others end by themselves; the first real error is what is told.
+        give_up.send_replace(true);
         let (read, fetched, embedded) = tokio::join!(reading, fetching, embedding);
+        // The first real error is what is told.
         let end = written?;
         for stage in [read, fetched, embedded] {
             stage.context("a stage of the pipeline panicked")??;
@@ -135,11 +148,18 @@ impl Parts {
     }
 }
 
+/// Waits until the desk is done and wants nothing more.
+async fn desk_is_done(given_up: &mut watch::Receiver<bool>) {
+    // A desk that is gone wants nothing more either.
+    drop(given_up.wait_for(|given_up| *given_up).await);
+}
+
 /// Reads the source and passes Kafka's positions back to it.
 async fn read(
     mut source: Source,
     next: mpsc::Sender<Work<records::ProfileEvent>>,
     mut committed: watch::Receiver<records::Checkpoint>,
+    mut given_up: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     loop {
         let message = tokio::select! {
@@ -148,6 +168,7 @@ async fn read(
                 source.commit(&committed.borrow_and_update().clone());
                 continue;
             }
+            () = desk_is_done(&mut given_up) => break,
         };
         let work = match message {
             Some(SourceMessage::Batch(batch)) => Work::Batch(batch),
@@ -171,25 +192,44 @@ async fn read(
     Ok(())
 }
 
+/// Fetches up to `at_once` batches side by side and hands them on in order, so that a slow host holds up its own batch but
+/// not the work on the next ones.
 async fn fetch(
     fetcher: &Fetcher,
     known: &Known,
     progress: &Progress,
     mut work: mpsc::Receiver<Work<records::ProfileEvent>>,
     next: mpsc::Sender<Work<FetchedEvent>>,
+    mut given_up: watch::Receiver<bool>,
+    at_once: usize,
 ) -> anyhow::Result<()> {
-    while let Some(work) = work.recv().await {
-        let done = match work {
+    let one = |work: Work<records::ProfileEvent>| async move {
+        match work {
             Work::Batch(batch) => {
                 let start = Instant::now();
                 let batch = fetcher.fetch(batch, known).await?;
                 progress.spent(super::progress::Stage::Fetch, start);
-                Work::Batch(batch)
+                anyhow::Ok(Work::Batch(batch))
             }
-            Work::Revoked(revoked) => Work::Revoked(revoked),
-        };
-        if next.send(done).await.is_err() {
-            break;
+            Work::Revoked(revoked) => Ok(Work::Revoked(revoked)),
+        }
+    };
+    let mut under_way = FuturesOrdered::new();
+    let mut ready = VecDeque::new();
+    let mut ended = false;
+    // Requests are driven here, also while the next stage has no room: they would time out if nobody looked after them.
+    while !(ended && under_way.is_empty() && ready.is_empty()) {
+        tokio::select! {
+            work = work.recv(), if !ended && under_way.len() + ready.len() < at_once => match work {
+                Some(work) => under_way.push_back(one(work)),
+                None => ended = true,
+            },
+            Some(done) = under_way.next() => ready.push_back(done?),
+            room = next.reserve(), if !ready.is_empty() => match (room, ready.pop_front()) {
+                (Ok(room), Some(done)) => room.send(done),
+                _ => break,
+            },
+            () = desk_is_done(&mut given_up) => break,
         }
     }
     Ok(())
@@ -200,14 +240,17 @@ async fn embed(
     progress: Arc<Progress>,
     mut work: mpsc::Receiver<Work<FetchedEvent>>,
     next: mpsc::Sender<Work<EmbeddedEvent>>,
+    mut given_up: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     while let Some(work) = work.recv().await {
         let done = match work {
             Work::Batch(batch) => {
                 let (embedder, start) = (Arc::clone(&embedder), Instant::now());
-                let batch = tokio::task::spawn_blocking(move || embed_events(&embedder, batch))
-                    .await
-                    .context("embedding panicked")?;
+                let embedding = tokio::task::spawn_blocking(move || embed_events(&embedder, batch));
+                let batch = tokio::select! {
+                    batch = embedding => batch.context("embedding panicked")?,
+                    () = desk_is_done(&mut given_up) => break,
+                };
                 progress.spent(super::progress::Stage::Embed, start);
                 Work::Batch(batch)
             }
@@ -218,100 +261,4 @@ async fn embed(
         }
     }
     Ok(())
-}
-
-/// The desk at work within a flow.
-struct Writing<'a> {
-    desk: &'a mut Desk,
-    letters: DeadLetters,
-    committed: watch::Sender<records::Checkpoint>,
-    progress: &'a Progress,
-}
-
-impl Writing<'_> {
-    async fn run(
-        mut self,
-        mut work: mpsc::Receiver<Work<EmbeddedEvent>>,
-        orders: &mut mpsc::Receiver<Order>,
-        mut stop: watch::Receiver<bool>,
-        limit: Duration,
-    ) -> anyhow::Result<End> {
-        // Letters of an earlier run that were committed but not published.
-        self.publish().await?;
-        let mut deadline = None;
-        loop {
-            let until = deadline.unwrap_or_else(|| tokio::time::Instant::now() + Duration::from_secs(86_400));
-            tokio::select! {
-                work = work.recv() => match work {
-                    None => return Ok(End::Done),
-                    Some(Work::Revoked(revoked)) => drop(revoked),
-                    Some(Work::Batch(batch)) => {
-                        if !self.commit(batch).await? {
-                            return Ok(End::Again);
-                        }
-                    }
-                },
-                Some(order) = orders.recv() => self.obey(order),
-                Ok(()) = stop.changed(), if deadline.is_none() => {
-                    deadline = Some(tokio::time::Instant::now() + limit);
-                }
-                () = tokio::time::sleep_until(until) => {
-                    tracing::warn!("work in flight was not finished in {limit:?} and is abandoned; the next start does it again");
-                    return Ok(End::Done);
-                }
-            }
-        }
-    }
-
-    /// False if the batch has to be fetched again.
-    async fn commit(&mut self, batch: Batch<EmbeddedEvent>) -> anyhow::Result<bool> {
-        let start = Instant::now();
-        let verdict = tokio::task::block_in_place(|| self.desk.commit(batch))?;
-        self.progress.spent(super::progress::Stage::Commit, start);
-        let Verdict::Committed(done) = verdict else { return Ok(false) };
-        self.progress.committed(&done);
-        let checkpoint = self.desk.store().reader().checkpoint().clone();
-        self.progress.passed(&checkpoint);
-        self.committed.send_replace(checkpoint);
-        failpoint::pass("broker_commit.after");
-        if done.dead_letters > 0 {
-            self.publish().await?;
-        }
-        Ok(true)
-    }
-
-    /// Publishes the dead letters that were committed; a broker that does not take them is asked again with the next.
-    async fn publish(&mut self) -> anyhow::Result<()> {
-        loop {
-            let waiting = self.desk.store().reader().unpublished_dead_letters(LETTERS)?;
-            if waiting.is_empty() {
-                return Ok(());
-            }
-            let (sequences, letters): (Vec<u64>, Vec<_>) =
-                waiting.into_iter().map(|letter| (letter.sequence, letter.letter)).unzip();
-            if let Err(error) = self.letters.publish(&letters).await {
-                tracing::warn!(%error, letters = letters.len(), "dead letters stay in the state for now");
-                return Ok(());
-            }
-            self.desk.mark_published(&sequences)?;
-        }
-    }
-
-    fn obey(&mut self, order: Order) {
-        match order {
-            Order::Forget(account, answer) => {
-                let forgotten = tokio::task::block_in_place(|| self.desk.forget(&account));
-                // Whoever asked may have gone; the account is erased all the same.
-                drop(answer.send(forgotten));
-            }
-            Order::Decide(author, deed, answer) => {
-                let decided = tokio::task::block_in_place(|| self.desk.decide(&author, deed));
-                drop(answer.send(decided));
-            }
-            Order::DropLetters(sequences, answer) => {
-                let dropped = tokio::task::block_in_place(|| self.desk.drop_letters(&sequences));
-                drop(answer.send(dropped));
-            }
-        }
-    }
 }

@@ -5,9 +5,12 @@ mod decisions;
 mod desk;
 mod flow;
 mod input;
+mod letters;
 mod neighbours;
 mod progress;
+mod publishing;
 mod snapshots;
+mod writing;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,7 +33,7 @@ use crate::state::State;
 /// How often a line about the progress is logged.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// How often the index is looked at: whether it has to be sealed, promoted or compacted.
+/// How often the index is looked at without a commit: whether it has to be sealed, promoted or compacted.
 const TIDY_EVERY: Duration = Duration::from_secs(20);
 
 /// A pipeline over an opened state.
@@ -48,6 +51,8 @@ pub struct Outcome {
     pub summary: Summary,
     /// The last snapshot written, if any.
     pub snapshot: Option<Written>,
+    /// Whether work in flight was given up, since a stop took too long.
+    pub abandoned: bool,
 }
 
 impl Pipeline {
@@ -96,10 +101,15 @@ impl Pipeline {
     ) -> anyhow::Result<Outcome> {
         let mut desk = self.desk()?;
         // Nothing is in flight yet, so nothing can refer to a picture without owners.
-        desk.sweep(0)?;
+        desk.sweep_all()?;
         let started = Instant::now();
         let logging = tokio::spawn(log_progress(Arc::clone(&self.parts.progress), started));
-        let tidying = tokio::spawn(tidy_regularly(self.state.store.clone(), Arc::clone(&self.state.index)));
+        let tidying = tokio::spawn(tidy_regularly(
+            self.state.store.clone(),
+            Arc::clone(&self.state.index),
+            Arc::clone(&self.parts.progress),
+            self.orders.0.clone(),
+        ));
         let writing = every.map(|every| tokio::spawn(write_regularly(Arc::clone(&self.snapshots), every)));
         let result = loop {
             match self.parts.run(&mut desk, &mut self.orders.1, stop.clone()).await {
@@ -110,10 +120,10 @@ impl Pipeline {
         logging.abort();
         tidying.abort();
         if let Some(writing) = writing {
-            // A snapshot being written is finished: it runs on a thread of its own and this waits for it.
+            // One being written goes on, on a thread of its own; the end of the process waits for it or leaves a draft.
             writing.abort();
         }
-        result?;
+        let abandoned = result? == End::Abandoned;
         let stopped = *stop.borrow();
         let snapshot = if at_end && !stopped {
             let snapshots = Arc::clone(&self.snapshots);
@@ -123,7 +133,8 @@ impl Pipeline {
         } else {
             self.snapshots.last()
         };
-        Ok(Outcome { summary: self.parts.progress.summary(), snapshot })
+        let ever = self.state.store.reader().tally();
+        Ok(Outcome { summary: self.parts.progress.summary(ever), snapshot, abandoned })
     }
 }
 
@@ -146,21 +157,44 @@ async fn log_progress(progress: Arc<Progress>, started: Instant) {
     }
 }
 
-/// Seals, promotes and compacts the index when it is due, beside the work.
-async fn tidy_regularly(store: Store, index: Arc<FaceIndex>) {
+/// Seals, promotes and compacts the index when it is due, beside the work; then lets go of what the index has on disk.
+async fn tidy_regularly(
+    store: Store,
+    index: Arc<FaceIndex>,
+    progress: Arc<Progress>,
+    orders: mpsc::Sender<Order>,
+) {
     loop {
-        tokio::time::sleep(TIDY_EVERY).await;
-        let (store, index) = (store.clone(), Arc::clone(&index));
+        tokio::select! {
+            () = progress.moved() => {}
+            () = tokio::time::sleep(TIDY_EVERY) => {}
+        }
+        let log = store.reader().log_range();
+        let (store, tidied) = (store.clone(), Arc::clone(&index));
         let tidied = tokio::task::spawn_blocking(move || {
             // Training takes minutes, and faces that come meanwhile must be found too.
-            let exact = CurrentVectors::new(&store, index.dimension());
-            index.maintain(&exact, &|step| tracing::debug!(?step, "training the index"))
+            let exact = CurrentVectors::new(&store, tidied.dimension());
+            let promoted = tidied.maintain(&exact, &|step| tracing::debug!(?step, "training the index"))?;
+            Ok::<_, index::IndexError>((promoted, tidied.applied_sequence()?))
         });
         match tidied.await {
-            Ok(Ok(true)) => tracing::info!("the face index was promoted"),
-            Ok(Ok(false)) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the face index was not tidied; it goes on as it is"),
-            Err(error) => tracing::error!(%error, "tidying the face index panicked; it goes on as it is"),
+            Ok(Ok((promoted, durable))) => {
+                if promoted {
+                    tracing::info!("the face index was promoted");
+                }
+                let before = durable.map_or(0, |last| last + 1);
+                if before > log.start && orders.send(Order::TrimLog(before)).await.is_err() {
+                    return;
+                }
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the face index was not tidied; it goes on as it is");
+                tokio::time::sleep(TIDY_EVERY).await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "tidying the face index panicked; it goes on as it is");
+                tokio::time::sleep(TIDY_EVERY).await;
+            }
         }
     }
 }

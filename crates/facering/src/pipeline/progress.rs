@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use records::Checkpoint;
 use serde::Serialize;
-use store::Committed;
+use store::{Committed, Tally};
 
 /// Stages whose time is summed up.
 #[derive(Clone, Copy, Debug)]
@@ -24,11 +24,14 @@ pub enum Stage {
 /// Counters of one run. All of them only grow.
 #[derive(Default, Debug)]
 pub struct Progress {
+    moved: tokio::sync::Notify,
     rows_expected: AtomicU64,
     rows: AtomicU64,
     batches: AtomicU64,
+    events: AtomicU64,
     applied: AtomicU64,
     superseded: AtomicU64,
+    events_dead: AtomicU64,
     photos: AtomicU64,
     faces: AtomicU64,
     links: AtomicU64,
@@ -36,21 +39,46 @@ pub struct Progress {
     micros: [AtomicU64; 4],
 }
 
+/// What became of every event: `read = applied + superseded + dead`.
+#[derive(Serialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ledger {
+    /// Events read.
+    pub read: u64,
+    /// Events that counted.
+    pub applied: u64,
+    /// Events older than what the state had.
+    pub superseded: u64,
+    /// Events given up as a whole.
+    pub dead: u64,
+}
+
+impl From<Tally> for Ledger {
+    fn from(Tally { events, applied, superseded, dead }: Tally) -> Self {
+        Self { read: events, applied, superseded, dead }
+    }
+}
+
 /// What a run did, as it is printed at the end.
 #[derive(Serialize, Debug, Clone, PartialEq)]
 pub struct Summary {
+    /// Events read.
+    pub events: u64,
     /// Events applied.
     pub applied: u64,
     /// Events older than what the state had.
     pub superseded: u64,
+    /// Events given up as a whole.
+    pub events_dead: u64,
     /// New distinct pictures.
     pub photos: u64,
     /// New faces.
     pub faces: u64,
     /// New links.
     pub links: u64,
-    /// New dead letters.
+    /// New dead letters, those of single photos included.
     pub dead_letters: u64,
+    /// The same of all runs on this state together.
+    pub ever: Ledger,
     /// Seconds in each stage; stages work side by side, so they do not add up to the run's time.
     pub seconds: std::collections::BTreeMap<&'static str, f64>,
 }
@@ -77,8 +105,10 @@ impl Progress {
     pub fn committed(&self, done: &Committed) {
         for (counter, name, more) in [
             (&self.batches, "facering_batches_total", 1),
-            (&self.applied, "facering_events_applied_total", done.applied),
-            (&self.superseded, "facering_events_superseded_total", done.superseded),
+            (&self.events, "facering_events_total", done.tally.events),
+            (&self.applied, "facering_events_applied_total", done.tally.applied),
+            (&self.superseded, "facering_events_superseded_total", done.tally.superseded),
+            (&self.events_dead, "facering_events_dead_total", done.tally.dead),
             (&self.photos, "facering_photos_total", done.photos),
             (&self.faces, "facering_faces_total", done.faces),
             (&self.links, "facering_links_total", done.links),
@@ -87,16 +117,22 @@ impl Progress {
             counter.fetch_add(more, Ordering::Relaxed);
             metrics::counter!(name).increment(more);
         }
+        self.moved.notify_one();
+    }
+
+    /// Waits for the next commit, or returns at once if there was one since the last call. For one waiter.
+    pub async fn moved(&self) {
+        self.moved.notified().await;
     }
 
     /// Events that were decided about, for rates.
     pub fn events(&self) -> u64 {
-        self.applied.load(Ordering::Relaxed) + self.superseded.load(Ordering::Relaxed)
+        self.events.load(Ordering::Relaxed)
     }
 
     /// One line for the log.
     pub fn line(&self, since: Duration) -> String {
-        let summary = self.summary();
+        let summary = self.summary(Tally::default());
         let rate = self.events() as f64 / since.as_secs_f64().max(1e-3);
         let rows = match (self.rows_expected.load(Ordering::Relaxed), self.rows.load(Ordering::Relaxed)) {
             (0, _) => String::new(),
@@ -115,17 +151,20 @@ impl Progress {
         )
     }
 
-    /// The counters as they stand.
-    pub fn summary(&self) -> Summary {
+    /// The counters as they stand; `ever` is the state's own count.
+    pub fn summary(&self, ever: Tally) -> Summary {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let stages = [Stage::Fetch, Stage::Embed, Stage::Commit, Stage::Clusters];
         Summary {
+            events: get(&self.events),
             applied: get(&self.applied),
             superseded: get(&self.superseded),
+            events_dead: get(&self.events_dead),
             photos: get(&self.photos),
             faces: get(&self.faces),
             links: get(&self.links),
             dead_letters: get(&self.dead_letters),
+            ever: ever.into(),
             seconds: stages
                 .into_iter()
                 .map(|s| (name(s), get(&self.micros[s as usize]) as f64 / 1e6))
@@ -147,8 +186,15 @@ impl Summary {
     /// A few lines for a person.
     pub fn text(&self) -> String {
         let mut text = format!(
-            "events: {} applied, {} superseded\nnew: {} photos, {} faces, {} links\ndead letters: {}\nseconds:",
-            self.applied, self.superseded, self.photos, self.faces, self.links, self.dead_letters
+            "events: {} read = {} applied + {} superseded + {} given up\nnew: {} photos, {} faces, {} links\ndead letters: {}\nseconds:",
+            self.events,
+            self.applied,
+            self.superseded,
+            self.events_dead,
+            self.photos,
+            self.faces,
+            self.links,
+            self.dead_letters
         );
         for (stage, seconds) in &self.seconds {
             let _infallible = write!(text, " {stage} {seconds:.1}");

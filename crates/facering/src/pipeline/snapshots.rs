@@ -112,13 +112,13 @@ impl Snapshots {
         let pictures: BTreeSet<PhotoKey> =
             tables.evidence.iter().flat_map(|row| [row.picture_a, row.picture_b]).collect();
         let thumbnails = thumbnails(&reader, &pictures)?;
-        crate::failpoint::pass("snapshot.before");
+        failpoint::pass("snapshot.before");
         let folder =
             clusters::write_snapshot(&self.output.path, &tables, &run, thumbnails, Some(self.output.keep))
                 .with_context(|| {
                     format!("no snapshot can be written below {}", self.output.path.display())
                 })?;
-        crate::failpoint::pass("snapshot.after");
+        failpoint::pass("snapshot.after");
         self.progress.spent(Stage::Clusters, start);
         let written = Written { folder, clusters: tables.clusters.len(), members: members(&tables) };
         tracing::info!(

@@ -168,12 +168,24 @@ proptest! {
         let _ = decode(record, 150);
     }
 
-    /// A valid message with one byte changed gives an event or a letter that still holds the bytes.
+    /// A valid message with bytes changed, removed, doubled or cut gives an event or a letter that still holds the bytes.
     #[test]
-    fn mutated_messages_never_panic(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn mutated_messages_never_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4u8), 1..10),
+    ) {
         let mut payload = full().to_string().into_bytes();
-        let at = at.index(payload.len());
-        payload[at] = byte;
+        for (at, byte, how) in changes {
+            let at = at.index(payload.len());
+            match how {
+                0 => payload[at] = byte,
+                1 => payload.insert(at, byte),
+                2 if payload.len() > 2 => drop(payload.remove(at)),
+                _ => {
+                    let piece = payload[at..(at + usize::from(byte)).min(payload.len())].to_vec();
+                    payload.splice(at..at, piece);
+                }
+            }
+        }
         let payload = Bytes::from(payload);
         let record = Record { payload: Some(payload.clone()), ..record(Some("a"), None) };
         match decode(record, MAX) {

@@ -63,6 +63,8 @@ pub(super) fn consumer(
 ) -> Result<BaseConsumer<Rebalancer>, SourceError> {
     let mut client = client(config);
     client.set("partition.assignment.strategy", "cooperative-sticky");
+    // A message of any size must be read, if only to become a dead letter; librdkafka gives up on answers of 100 MB.
+    client.set("receive.message.max.bytes", "1000000000");
     let mut client = with_properties(client, config);
     client.set("group.id", &config.group);
     client.set("enable.auto.commit", "false");
@@ -80,6 +82,10 @@ pub(crate) fn producer(config: &KafkaConfig) -> Result<FutureProducer<Logged>, S
     client.set("enable.idempotence", "true");
     client.set("acks", "all");
     client.set("linger.ms", "5");
+    // What is not delivered by then is told to the caller, who still has it and sends it again.
+    if !config.properties.0.contains_key("message.timeout.ms") {
+        client.set("message.timeout.ms", "30000");
+    }
     // The broker's own limit decides; librdkafka's default would refuse messages that the broker took before.
     client.set("message.max.bytes", "1000000000");
     FutureProducer::from_config_and_context(&client, Logged).map_err(|e| refused(&e))

@@ -178,11 +178,14 @@ impl Reader {
                 tracing::debug!(%error, "a position cannot be committed to kafka");
             }
         }
-        if list.count() > 0
-            && let Err(error) = self.consumer.commit(&list, CommitMode::Async)
-        {
+        if list.count() == 0 {
+            return;
+        }
+        failpoint::pass("broker_commit.before");
+        if let Err(error) = self.consumer.commit(&list, CommitMode::Async) {
             tracing::debug!(%error, "kafka did not take a commit");
         }
+        failpoint::pass("broker_commit.after");
     }
 }
 

@@ -108,7 +108,7 @@ impl Reader {
         for file in &self.files {
             let from = self.positions.position(&file.partition).map_or(0, |position| position.0);
             if from < file.rows {
-                self.read_file(file, from)?;
+                guarded(&file.file, || self.read_file(file, from))?;
             }
         }
         Ok(())
@@ -240,7 +240,18 @@ fn position(event: &Result<ProfileEvent, Box<DeadLetter>>) -> u64 {
 
 fn load(file: &SourceFile) -> Result<ArrowReaderMetadata, SourceError> {
     let opened = File::open(&file.path).map_err(|e| damaged(file, &e))?;
-    ArrowReaderMetadata::load(&opened, ArrowReaderOptions::new()).map_err(|e| damaged(file, &e))
+    guarded(file, || {
+        ArrowReaderMetadata::load(&opened, ArrowReaderOptions::new()).map_err(|e| damaged(file, &e))
+    })
+}
+
+/// The last resort against a fault in the Parquet reader: a file that makes it panic is a damaged file.
+fn guarded<T, E: From<SourceError>>(file: &SourceFile, read: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    let reading = std::panic::AssertUnwindSafe(read);
+    match std::panic::catch_unwind(reading) {
+        Ok(result) => result,
+        Err(_) => Err(damaged(file, &"the reader broke on it").into()),
+    }
 }
 
 fn damaged(file: &SourceFile, error: &dyn std::fmt::Display) -> SourceError {
