@@ -131,19 +131,19 @@ def tau_picture():
     return svg(720, 350, body)
 
 
-def main():
-    rows = json.loads(Path(sys.argv[1]).read_text())
-    out = Path(sys.argv[2])
-    ways = list(means(rows))
-    changed = lambda way: way.startswith(("without ", "with "))
-    compared = [w for w in ways if not changed(w[0])]
-    ablation = [w for w in ways if changed(w[0]) or w[0] == "facering"]
+def head(rows):
     seeds = sorted({row["seed"] for row in rows})
     accounts = rows[0]["figures"]["counts"]["accounts"]
-    head = f"Means over seeds {seeds[0]} to {seeds[-1]}, {accounts:,} accounts each.\n\n"
-    (out / "tables.md").write_text(
-        head + table(compared) + "\n\n" + table(ablation) + "\n\n" + kinds(rows) + "\n"
-    )
+    return f"Means over seeds {seeds[0]} to {seeds[-1]}, {accounts:,} accounts each.\n\n"
+
+
+def main():
+    out = Path(sys.argv[1])
+    rows = json.loads((out / "populations.json").read_text())
+    parts = json.loads((out / "ablation.json").read_text())
+    compared = list(means(rows))
+    tables = [head(rows) + table(compared), head(parts) + table(means(parts)), kinds(rows)]
+    (out / "tables.md").write_text("\n\n".join(tables) + "\n")
     (out / "ways.svg").write_text(ways_picture(compared))
     (out / "tau.svg").write_text(tau_picture())
 

@@ -11,7 +11,8 @@ mkdir -p "$out"
 
 cargo build --release --locked --workspace --example populations
 program=${CARGO_TARGET_DIR:-target}/release/examples/populations
-"$program" --accounts "$accounts" --seeds "$first..$((first + seeds))" --baselines --ablation --json >"$out/populations.json"
+"$program" --accounts "$accounts" --seeds "$first..$((first + seeds))" --baselines --json >"$out/populations.json"
+"$program" --accounts "$((accounts / 2))" --seeds "$first..$((first + 2))" --ablation --json >"$out/ablation.json"
 
 # Other mixes, other knowledge, other sizes: the detector is not told which.
 : >"$out/robustness.txt"
@@ -35,5 +36,5 @@ variant 'no creation dates' --known nocreated
 variant 'no times' --known notime
 variant 'nothing but cosines' --known nohash,noprofile,notime
 
-python3 bench/clusters.py "$out/populations.json" "$out"
+python3 bench/clusters.py "$out"
 cat "$out/tables.md" "$out/robustness.txt"

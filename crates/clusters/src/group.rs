@@ -7,9 +7,6 @@ use crate::incidence::{Incidence, NOBODY};
 /// Below this a shared photo says nothing.
 const LEAST_QUALITY: f64 = 0.02;
 
-/// Owners from which on a photo counts as common where no creation burst explains them.
-const COMMON: f64 = 12.0;
-
 /// A photo that members of a group share with each other, or with the photo's likely owner.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct SharedPhoto {
@@ -68,19 +65,16 @@ pub(crate) struct Group {
     pub(crate) popular: f64,
     /// Of the people whom members share, how much of those who show them stand outside, 0 to 1.
     pub(crate) famous: f64,
+    /// Showings of people whom members share, for each member, 1 at most: how far people explain the group at all.
+    pub(crate) shown: f64,
 }
 
 impl Group {
     /// Counts. `owner(account)` says whether an account is the likely owner of stolen photos (it is never in the group).
     ///
-    /// `together` says whether most of the group was made in one go. If not, a photo that many show is taken for a common
-    /// one (a stock portrait, a meme) whoever shows it.
-    pub(crate) fn new(
-        accounts: Vec<u32>,
-        inc: &Incidence,
-        together: bool,
-        owner: impl Fn(u32) -> bool,
-    ) -> Self {
+    /// `common` is the number of owners from which on a photo is taken for a common one (a stock portrait, a meme), whoever
+    /// shows it; without a limit where a creation burst explains them.
+    pub(crate) fn new(accounts: Vec<u32>, inc: &Incidence, common: f64, owner: impl Fn(u32) -> bool) -> Self {
         let mut inside: HashMap<u32, usize> = HashMap::new();
         let mut people: HashMap<u32, usize> = HashMap::new();
         for account in &accounts {
@@ -112,8 +106,8 @@ impl Group {
                 continue;
             }
             let exclusive = inside as f64 / (inside + outside) as f64;
-            let common = if together { 1.0 } else { (COMMON / (inside + outside) as f64).min(1.0) };
-            let worth = common * inc.worth(entity) * inc.rarity(outside + 2) * (1.5 * exclusive).min(1.0);
+            let known = (common / (inside + outside) as f64).min(1.0);
+            let worth = known * inc.worth(entity) * inc.rarity(outside + 2) * (1.5 * exclusive).min(1.0);
             if worth >= LEAST_QUALITY {
                 quality.insert(entity, worth);
                 company.insert(entity, worth * inside.saturating_sub(1) as f64);
@@ -159,7 +153,7 @@ impl Group {
         let all: usize = showings.iter().sum();
         let main_person = showings.iter().max().map_or(0.0, |most| *most as f64 / all as f64);
         let (blank, all) = shared.iter().fold((0, 0), |(blank, all), s| {
-            let no_face = inc.person_of[s.entity as usize] == NOBODY;
+            let no_face = inc.faces[s.entity as usize] == 0;
             (blank + if no_face { s.inside } else { 0 }, all + s.inside)
         });
         let faceless = if all > 0 { blank as f64 / all as f64 } else { 0.0 };
@@ -178,7 +172,9 @@ impl Group {
         );
         let famous =
             mean(&mut outside.iter().map(|(i, o)| (*i as f64, *i as f64, *o as f64)).filter(|t| t.0 >= 1.0));
-        Self { accounts, parts, shared, people: faces, main_person, faceless, fans, popular, famous }
+        let showings: usize = outside.iter().map(|(inside, _)| *inside).sum();
+        let shown = (showings as f64 / accounts.len().max(1) as f64).min(1.0);
+        Self { accounts, parts, shared, people: faces, main_person, faceless, fans, popular, famous, shown }
     }
 
     /// Members.
@@ -217,7 +213,11 @@ fn part(account: u32, inc: &Incidence, counts: &Counts) -> Part {
         let worth = inc.worth(hold.entity);
         let person = inc.person_of[hold.entity as usize];
         part.photos += usize::from(person != NOBODY);
-        all += worth;
+        // What everybody shows is neither its own nor re-used.
+        let everybodys = inc.popular(hold.entity) || person != NOBODY && inc.popular_person(person);
+        if !everybodys {
+            all += worth;
+        }
         if let Some(value) = quality.get(&hold.entity) {
             part.shared += value;
             part.shared_photos += 1;
@@ -225,10 +225,14 @@ fn part(account: u32, inc: &Incidence, counts: &Counts) -> Part {
             if inc.faces[hold.entity as usize] > 1 {
                 part.group_photos += (1.0 - worth) / 0.75;
             }
-            covered += worth;
+            if !everybodys {
+                covered += worth;
+            }
             part.since = Some(part.since.map_or(hold.since, |t| t.min(hold.since)));
         } else if person != NOBODY && worth >= 1.0 && people.get(&person).is_some_and(|n| *n >= 2) {
-            covered += worth;
+            if !everybodys {
+                covered += worth;
+            }
             part.since = Some(part.since.map_or(hold.since, |t| t.min(hold.since)));
         }
         part.kin |= worth >= 1.0 && people.get(&person).is_some_and(|n| *n >= kin);

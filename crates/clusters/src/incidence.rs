@@ -234,15 +234,15 @@ impl Incidence {
         self.barred_person[person as usize]
     }
 
-    /// What a photo is worth as evidence by what it shows, 0 to 1: a portrait all, a picture without a usable face (a
-    /// landscape, a logo, a default avatar) a fifth. Friends share group photos, so these are worth a quarter, as long as
+    /// What a photo is worth as evidence by what it shows, 0 to 1: a portrait all, one too small or blurred to be compared
+    /// nearly as much (then it was the bytes that were equal), a picture without a face (a landscape, a logo, a default
+    /// avatar) a fifth. Friends share group photos, so these are worth a quarter, as long as
     /// being on them can explain why somebody shows them: a photo of two people on thirty accounts is no souvenir.
     pub(crate) fn worth(&self, entity: u32) -> f64 {
-        if self.person_of[entity as usize] == NOBODY {
-            return 0.2;
-        }
         match usize::from(self.faces[entity as usize]) {
-            0 | 1 => 1.0,
+            0 => 0.2,
+            1 if self.person_of[entity as usize] == NOBODY => 0.7,
+            1 => 1.0,
             faces => {
                 let explained = if faces == 2 { 4 } else { 3 * faces } as f64;
                 let owners = self.photo_owners(entity) as f64;

@@ -21,6 +21,11 @@ use crate::times::Burst;
 const HONEST: f64 = -3.0;
 /// The most that a network's log-odds count for each of its members: past that, the account's own signals must decide.
 const MOST_FROM_NETWORK: f64 = 4.0;
+/// Owners from which on a photo counts as common where no creation burst explains them, and where no times are known.
+const COMMON: f64 = 12.0;
+const COMMON_UNTIMED: f64 = 6.0;
+/// Least time between two waves of a community that may be two rings, in microseconds (10 days).
+const BETWEEN_WAVES: i64 = 10 * 86_400_000_000;
 /// Rounds of letting go. Each only shrinks the group, so few are needed.
 const ROUNDS: usize = 5;
 
@@ -86,8 +91,13 @@ impl Court<'_> {
 
     pub(crate) fn group(&self, accounts: Vec<u32>) -> (Group, Option<Burst>) {
         let burst = self.scoring.burst(&accounts);
-        let together = burst.is_some_and(|b| b.evidence > 6.0);
-        let group = Group::new(accounts, self.inc(), together, |a| self.likely[a as usize]);
+        let common = match burst {
+            Some(b) if b.evidence > 6.0 => f64::INFINITY,
+            _ if self.scoring.births.spread(&accounts) > 0.0 => COMMON,
+            // Where nobody knows when accounts were made, nothing tells a ring's photos from a stock agency's but their number.
+            _ => COMMON_UNTIMED,
+        };
+        let group = Group::new(accounts, self.inc(), common, |a| self.likely[a as usize]);
         (group, burst)
     }
 
@@ -119,10 +129,60 @@ impl Court<'_> {
             if !written || kept.len() < group.len() {
                 continue;
             }
+            if let Some(waves) = self.waves(&group) {
+                pending.extend(waves.into_iter().map(|wave| (wave, rounds)));
+                continue;
+            }
             found.push(self.found(&group, own, score));
         }
         found.sort_by_key(|f| f.members.first().map(|m| m.account));
         found
+    }
+
+    /// Two rings that stole from one person hang together by that person. They are told apart where they came in two waves,
+    /// and where accounts of different waves share less than half of what those of one wave do. (One ring that came in two
+    /// waves shares as much across them as within.)
+    fn waves(&self, group: &Group) -> Option<[Vec<u32>; 2]> {
+        let mut order: Vec<(i64, u32)> = group
+            .accounts
+            .iter()
+            .zip(&group.parts)
+            .map(|(a, part)| (part.since.unwrap_or_else(|| self.scoring.births.at(*a)), *a))
+            .collect();
+        order.sort_unstable();
+        let n = order.len();
+        let least = self.config.min_accounts.max(n / 5);
+        if n < 2 * least {
+            return None;
+        }
+        let cut = (least..=n - least).max_by_key(|at| order[*at].0 - order[*at - 1].0)?;
+        let gap = order[cut].0 - order[cut - 1].0;
+        let length = |side: &[(i64, u32)]| side[side.len() - 1 - side.len() / 10].0 - side[side.len() / 10].0;
+        let (early, late) = order.split_at(cut);
+        if gap < BETWEEN_WAVES || gap < length(early).max(length(late)) {
+            return None;
+        }
+        let sides = [early, late].map(|side| {
+            let mut accounts: Vec<u32> = side.iter().map(|s| s.1).collect();
+            accounts.sort_unstable();
+            accounts
+        });
+        // Photos that two accounts share, on average over pairs: within a side, within the other, across.
+        let (mut within, mut across) = ([0.0f64; 2], 0.0f64);
+        for photo in &group.shared {
+            let here = |side: &[u32]| {
+                let owners = self.inc().photos.owners(photo.entity).iter();
+                owners.filter(|h| side.binary_search(&h.account).is_ok()).count() as f64
+            };
+            let (one, other) = (here(&sides[0]), here(&sides[1]));
+            within[0] += one * (one - 1.0).max(0.0) / 2.0;
+            within[1] += other * (other - 1.0).max(0.0) / 2.0;
+            across += one * other;
+        }
+        let pairs = |n: usize| n as f64 * (n as f64 - 1.0) / 2.0;
+        let (one, other) = (within[0] / pairs(sides[0].len()), within[1] / pairs(sides[1].len()));
+        let between = across / (sides[0].len() * sides[1].len()) as f64;
+        (one > 0.0 && other > 0.0 && between < 0.5 * (one * other).sqrt()).then_some(sides)
     }
 
     fn member(&self, account: u32, own: Vec<Reason>, score: &Score, network: f64) -> Member {

@@ -33,6 +33,7 @@ mod own;
 mod popularity;
 mod profile;
 mod quarantine;
+mod recalibrate;
 mod recruit;
 mod score;
 mod snapshot;
@@ -54,5 +55,6 @@ pub use input::{
     Split,
 };
 pub use quarantine::Quarantined;
+pub use recalibrate::{Recalibration, Verdict, recalibrate};
 pub use snapshot::{Thumbnail, latest, previous, read_snapshot, write_snapshot};
 pub use tail::{PackCalibration, TailPoint};

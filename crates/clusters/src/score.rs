@@ -166,12 +166,12 @@ impl Scoring<'_> {
                 return (value, detail);
             }
         }
-        if group.len() >= 5 && spread > 0.3 {
+        if group.len() >= 5 && spread > 0.35 {
             let detail = format!("made over a span in which {:.0}% of all accounts were", spread * 100.0);
             // Rings are made in days or months. Years of ordinary sign-ups are what fans, stock pictures and memes look like,
             // and the more accounts they are, the less it can be chance.
             let most = between(&[(5.0, -3.5), (40.0, -8.0)], n as f64);
-            return (between(&[(0.3, 0.0), (0.5, -1.5), (0.75, most)], spread), detail);
+            return (between(&[(0.35, 0.0), (0.55, -1.5), (0.75, most)], spread), detail);
         }
         (0.0, String::new())
     }
@@ -272,7 +272,8 @@ impl Scoring<'_> {
         } else {
             match people {
                 0 => 0.0,
-                1 => -2.0,
+                // Where few members show the person, it does not explain the group.
+                1 => -2.0 * between(&[(0.2, 0.0), (0.5, 1.0)], group.shown),
                 2 => 0.3,
                 _ => 1.0,
             }
@@ -287,7 +288,7 @@ impl Scoring<'_> {
             score.add(
                 cal,
                 "famous",
-                between(&[(0.3, 0.0), (0.55, -1.0), (0.85, -2.5)], group.famous),
+                group.shown * between(&[(0.3, 0.0), (0.55, -1.0), (0.85, -2.5)], group.famous),
                 format!(
                     "{:.0}% of those who show these people stand outside, {} for one of them",
                     group.famous * 100.0,

@@ -337,6 +337,10 @@ impl Answers for Owner {
             Question::Forget { account } => self.forget(&account),
             Question::Decisions => self.list_decisions(),
             Question::Decide { author, proposal } => self.decide_on_newest(&author, proposal),
+            Question::Calibrate => {
+                let found = crate::pipeline::recalibrate(&self.store.reader(), &self.settings)?;
+                Ok(serde_json::to_value(found)?)
+            }
             Question::DeadLetters { reason, limit } => self.dead_letters(reason.as_deref(), limit),
             Question::Replay { reason } => self.replay(reason.as_deref()),
             Question::IndexInfo => Ok(serde_json::to_value(self.index.info()?)?),

@@ -177,7 +177,7 @@ pub struct SimulateArgs {
     #[arg(long)]
     pub bots: Option<f64>,
     /// Any option of the population: sizes (smallest_ring=4), habits (bots_in_disguise=0.5), mixes (rings.slow=0.3,
-    /// honest.fan=0). docs/detection.md lists them
+    /// honest.fan=0). docs/evaluation.md lists them
     #[arg(long = "with", value_name = "KEY=VALUE")]
     pub with: Vec<String>,
     /// Leave out the profile columns, as sources that know only photos do
@@ -275,6 +275,8 @@ pub enum DecisionsAction {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// What confirmations and dismissals say about the score: the clusters.calibration that fits them
+    Calibrate,
     /// Vouch for an account, a photo or a face
     Allow(AllowArgs),
     /// Take an earlier decision back

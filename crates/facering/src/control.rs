@@ -50,6 +50,8 @@ pub enum Question {
         /// What.
         proposal: records::Proposal,
     },
+    /// Fit the score to the decisions.
+    Calibrate,
     /// Sizes of the face index.
     IndexInfo,
     /// Rewrite the index without deleted vectors.

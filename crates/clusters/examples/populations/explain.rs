@@ -72,6 +72,7 @@ pub fn explain(world: &World, config: &ClustersConfig, tables: &Tables) -> Resul
             rings.entry(ring).or_default().push(id);
         }
     }
+    lost(world, all_tau, &rings, &accused);
     for (ring, bots) in rings {
         let mut found: BTreeMap<&str, usize> = BTreeMap::new();
         bots.iter().filter_map(|b| accused.get(b)).for_each(|c| *found.entry(c).or_default() += 1);
@@ -135,5 +136,50 @@ fn neighbours(world: &World, tau: f32, bots: &[&str]) {
         photos.push(input.ownerships.iter().filter(|o| o.account == at as u32).count());
         let _ = account;
     }
-    println!("   tau {tau:.3}; links of each bot inside {counts:?}, photos {photos:?}; outside {outside:?}");
+    if counts.len() <= 20 {
+        println!(
+            "   tau {tau:.3}; links of each bot inside {counts:?}, photos {photos:?}; outside {outside:?}"
+        );
+    }
+}
+
+/// How many bots were missed in rings that were found, and how many of those share nothing that can be compared.
+fn lost(world: &World, tau: f32, rings: &BTreeMap<&str, Vec<&str>>, accused: &HashMap<&str, &str>) {
+    let input = &world.input;
+    let ring_of: HashMap<&str, &str> =
+        rings.iter().flat_map(|(ring, bots)| bots.iter().map(move |b| (*b, *ring))).collect();
+    let ring = |account: u32| ring_of.get(input.accounts[account as usize].id.as_str()).copied();
+    let mut owners: HashMap<u32, Vec<u32>> = HashMap::new();
+    input.ownerships.iter().for_each(|o| owners.entry(o.photo).or_default().push(o.account));
+    let mut friends: HashMap<u32, usize> = HashMap::new();
+    let mut meet = |a: u32, b: u32| {
+        if a != b && ring(a).is_some() && ring(a) == ring(b) {
+            *friends.entry(a).or_default() += 1;
+            *friends.entry(b).or_default() += 1;
+        }
+    };
+    for list in owners.values() {
+        for pair in list.windows(2) {
+            meet(pair[0], pair[1]);
+        }
+    }
+    for link in input.links.iter().filter(|l| l.cosine >= tau) {
+        for a in &owners[&input.faces[link.a as usize].photo] {
+            for b in owners[&input.faces[link.b as usize].photo].iter().take(3) {
+                meet(*a, *b);
+            }
+        }
+    }
+    let mut table: BTreeMap<String, (usize, usize, usize)> = BTreeMap::new();
+    for (at, account) in input.accounts.iter().enumerate() {
+        let id = account.id.as_str();
+        if ring_of.contains_key(id) && !accused.contains_key(id) {
+            let kind = world.truth.0[id].kind.clone().unwrap_or_default();
+            let row = table.entry(kind).or_default();
+            row.0 += 1;
+            row.1 += usize::from(!friends.contains_key(&(at as u32)));
+            row.2 += usize::from(friends.get(&(at as u32)).is_some_and(|n| *n >= 4));
+        }
+    }
+    println!("LOST bots by kind (all, without anything comparable, with four links or more): {table:?}");
 }

@@ -1,8 +1,8 @@
 //! What holds for every result.
 
 use clusters::{
-    ClustersConfig, Confirmed, Dismissed, Input, Merged, Split, detect, latest, previous, read_snapshot,
-    write_snapshot,
+    ClustersConfig, Confirmed, Dismissed, Input, Merged, Split, Verdict, detect, latest, previous,
+    read_snapshot, recalibrate, write_snapshot,
 };
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use records::tables::{Change, Role, RunInfo, TABLES_VERSION};
 use records::{Checkpoint, FaceKey, Timestamp};
 
-use crate::population::{ALL, DAYS, World};
+use crate::population::{ALL, DAYS, Label, World};
 
 fn world(seed: u64) -> Input {
     let mut w = World::new(seed, ALL);
@@ -180,6 +180,38 @@ fn confirmed_merged_and_split_clusters_follow_the_analyst() {
     assert_eq!(homes(&sure, &one).len(), 1);
     let row = sure.tables.clusters.iter().find(|c| homes(&sure, &one).contains(&c.cluster_id)).unwrap();
     assert!(row.reasons.iter().any(|r| r.signal == "confirmed" && r.log_odds > 5.0));
+}
+
+#[test]
+fn decisions_move_the_score_on_request() {
+    let config = ClustersConfig::default();
+    let mut w = World::new(8, ALL);
+    w.crowd(300);
+    for _ in 0..12 {
+        let pool = w.stolen_pool(4, 4, 0.5);
+        w.pool_ring(10, &pool, 4, DAYS - 500.0, 400.0);
+    }
+    let (input, labels) = w.build();
+    let mut groups: std::collections::BTreeMap<u32, Vec<records::AccountId>> = Default::default();
+    for (id, label) in &labels {
+        if let Label::Bot(ring) = label {
+            groups.entry(*ring).or_default().push(id.clone());
+        }
+    }
+    let few: Vec<Verdict> =
+        groups.values().take(3).map(|m| Verdict { members: m.clone(), confirmed: true }).collect();
+    let found = recalibrate(input.clone(), &few, &config).unwrap();
+    assert_eq!((found.calibration, found.used), (None, 3), "three decisions say nothing");
+
+    // An analyst who dismisses half of the rings: the score must come down.
+    let verdicts: Vec<Verdict> = groups
+        .values()
+        .enumerate()
+        .flat_map(|(at, m)| std::iter::repeat_n(Verdict { members: m.clone(), confirmed: at % 2 == 0 }, 2))
+        .collect();
+    let found = recalibrate(input, &verdicts, &config).unwrap();
+    assert!(found.used >= 20, "{found:?}");
+    assert!(found.error_before > 0.3 && found.error_after.unwrap() < 0.15, "{found:?}");
 }
 
 #[test]

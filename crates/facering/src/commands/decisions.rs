@@ -18,6 +18,10 @@ pub fn execute(common: &Common, arguments: &DecisionsArgs) -> anyhow::Result<()>
             let answer = ask_or_open(&settings, Question::Decisions)?;
             return print_result(common, &answer, || list(&answer, *all));
         }
+        DecisionsAction::Calibrate => {
+            let answer = ask_or_open(&settings, Question::Calibrate)?;
+            return print_result(common, &answer, || calibration(&answer));
+        }
         DecisionsAction::Confirm { cluster, reason: why } => {
             Proposal::Confirm { cluster_id: cluster.clone(), reason: reason(why) }
         }
@@ -60,6 +64,25 @@ fn allowance(allow: &AllowArgs) -> anyhow::Result<Proposal> {
 fn day_or_time(text: &str) -> anyhow::Result<Timestamp> {
     let time = text.parse().or_else(|_| format!("{text}T00:00:00Z").parse::<Timestamp>());
     time.with_context(|| format!("{text:?} is no day like 2026-12-31 and no time like 2026-12-31T12:00:00Z"))
+}
+
+fn calibration(answer: &Value) -> String {
+    let (used, gone) = (&answer["used"], &answer["gone"]);
+    let number = |value: &Value| value.as_f64().unwrap_or(0.0);
+    let before = number(&answer["error_before"]);
+    let Some(fitted) = answer["calibration"].as_object() else {
+        return format!(
+            "{used} decisions about clusters that are still found ({gone} others); 20 are needed, with 3 confirmed and 3 \
+             dismissed"
+        );
+    };
+    format!(
+        "{used} decisions ({gone} about clusters that are gone); calibration error {before:.3}, {:.3} with\n\
+         --set clusters.calibration.scale={:.4} --set clusters.calibration.offset={:.4}",
+        number(&answer["error_after"]),
+        number(&fitted["scale"]),
+        number(&fitted["offset"]),
+    )
 }
 
 fn list(answer: &Value, all: bool) -> String {

@@ -6,9 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clusters::{Confirmed, Dismissed, Input, Merged, PreviousCluster, Split};
+use clusters::{Confirmed, Dismissed, Input, Merged, PreviousCluster, Recalibration, Split, Verdict};
 use records::tables::{EvidenceRow, Reason, Role, Tables};
 use records::{AccountId, Allowed, Decision, Deed, Dismissals, Since, Standing, Timestamp};
+use store::Reader;
+
+use super::calibration;
+use crate::config::Settings;
 
 /// The signal under which a cluster says that it was dismissed before. It adds nothing to the score.
 pub const RETURNED: &str = "returned";
@@ -52,6 +56,32 @@ pub fn apply(input: &mut Input, log: &[Decision], now: Timestamp) {
             _ => {}
         }
     }
+}
+
+/// Fits the score to the confirmations and dismissals that hold.
+pub fn recalibrate(reader: &Reader, settings: &Settings) -> anyhow::Result<Recalibration> {
+    let pack = embed::load_pack(&settings.models)?;
+    let calibration = calibration::of_state(reader, pack.calibration(), settings.index.link_floor)?;
+    let log = reader.decisions()?;
+    let standing = Standing::of(&log);
+    let holds = |decision: &&Decision, cluster: &str| {
+        standing.verdict(cluster).is_some_and(|verdict| verdict.id == decision.id)
+    };
+    let verdicts: Vec<Verdict> = standing
+        .in_force()
+        .iter()
+        .filter_map(|decision| match &decision.deed {
+            Deed::Confirm { cluster_id, members, .. } if holds(decision, cluster_id) => {
+                Some(Verdict { members: members.clone(), confirmed: true })
+            }
+            Deed::Dismiss { cluster_id, members, .. } if holds(decision, cluster_id) => {
+                Some(Verdict { members: members.clone(), confirmed: false })
+            }
+            _ => None,
+        })
+        .collect();
+    let input = super::input::read(reader, calibration, Vec::new())?;
+    Ok(clusters::recalibrate(input, &verdicts, &settings.clusters)?)
 }
 
 /// Adds to every cluster that was dismissed and is back a reason that says what is new since then.

@@ -21,6 +21,7 @@ use store::Store;
 use tokio::sync::{mpsc, watch};
 
 use calibration::Floor;
+pub use decisions::recalibrate;
 pub use desk::Desk;
 pub use flow::{End, Order, Parts};
 pub use neighbours::{CurrentVectors, StoredVectors, stored_form};
