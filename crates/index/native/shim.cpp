@@ -116,6 +116,8 @@ int fx_prepare(Index* index, int seed, int iterations) {
         ivf->cp.seed = seed;
         ivf->cp.niter = iterations;
         ivf->cp.spherical = ivf->metric_type == faiss::METRIC_INNER_PRODUCT;
+        // A small sample is warned about once, with figures, by the training itself.
+        ivf->cp.min_points_per_centroid = 1;
         if (auto hnsw = dynamic_cast<faiss::IndexHNSW*>(ivf->quantizer)) {
             hnsw->hnsw.efSearch = 128;
         }
@@ -123,6 +125,7 @@ int fx_prepare(Index* index, int seed, int iterations) {
             pq->by_residual = false;
             pq->do_polysemous_training = false;
             pq->pq.cp.seed = seed;
+            pq->pq.cp.min_points_per_centroid = 1;
         }
         if (auto sq = dynamic_cast<faiss::IndexIVFScalarQuantizer*>(ivf)) {
             sq->by_residual = false;
