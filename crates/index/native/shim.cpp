@@ -241,6 +241,16 @@ int fx_directions(size_t d, size_t out_d, size_t rows, const float* x, float* ou
     });
 }
 
+// Rows of `d` values projected on `out_d` directions (out_d x d), as one product of matrices.
+int fx_project(size_t d, size_t out_d, size_t rows, const float* x, const float* directions, float* out) {
+    return guarded([&] {
+        faiss::LinearTransform transform(static_cast<int>(d), static_cast<int>(out_d), false);
+        transform.A.assign(directions, directions + out_d * d);
+        transform.is_trained = true;
+        transform.apply_noalloc(rows, x, out);
+    });
+}
+
 int fx_coarse(const Index* index, size_t rows, const float* x, size_t k, float* scores, idx_t* lists) {
     return guarded([&] { need_lists(index)->quantizer->search(rows, x, k, scores, lists); });
 }
