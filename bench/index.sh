@@ -18,6 +18,8 @@ if [ ! -f "$DEPS/.complete" ]; then
         --target "$DEPS" -r bench/requirements.txt || fail "pip could not install bench/requirements.txt"
     touch "$DEPS/.complete"
 fi
+# Each program chooses kernels for this processor itself, as it does for users; waiting threads do not spin in either.
+unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 export PYTHONPATH=$DEPS OMP_WAIT_POLICY=passive
 
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/facering-index-bench.XXXXXX")
@@ -29,7 +31,7 @@ python3 bench/index_vectors.py "$WORK/queries.parquet" "$QUERIES" "$DIM" 2 "$WOR
 for round in $(seq "$ROUNDS"); do
     step "round $round of $ROUNDS"
     python3 bench/index_faiss.py "$WORK/base.parquet" "$WORK/queries.parquet" "$FACTORY" "$THREADS" >"$WORK/faiss-$round.json"
-    # Unset, so that facering chooses for itself as it does for users.
+    # Unset, since facering sets it itself, together with the kernels for this processor.
     env -u OMP_WAIT_POLICY "$FACERING" index bench --from "$WORK/base.parquet" --queries-from "$WORK/queries.parquet" \
         --factory "$FACTORY" --threads "$THREADS" --json >"$WORK/facering-$round.json" 2>"$WORK/log" || fail "$(cat "$WORK/log")"
 done

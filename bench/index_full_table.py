@@ -9,24 +9,26 @@ def main():
     read = lambda name: json.load(open(f"{folder}/{name}.json"))
     text = lambda name: open(f"{folder}/{name}.txt").read().strip()
     train, bench = read("train"), read("bench")
-    infos, searches = ([read(f"{what}-{part}") for part in range(1, 5)] for what in ("info", "search"))
+    infos = [read(f"info-{part}") for part in range(1, 5)]
+    searches = [read("search-1"), read("search-4")]
     model = train["model"]
     print(f"{train['factory']}: {text('train_s')} on {model['trained_on']} vectors")
     print(f"warning: {model['warning']}")
     print(f"calibration: {model['calibration']}; nprobe {train['nprobe']}")
     rates = [read(f"fill-{part}")["added_per_s"] for part in range(1, 5)]
     print("added a second, by block: " + " ".join(f"{rate:.0f}" for rate in rates))
-    print(f"\n{'vectors':>9}{'bytes/vector':>14}{'imbalance':>11}{'counted MB':>12}{'info anon MB':>14}{'search anon MB':>16}")
-    for info, search in zip(infos, searches):
+    print(f"\n{'vectors':>9}{'bytes/vector':>14}{'imbalance':>11}{'counted MB':>12}{'info anon MB':>14}")
+    for info in infos:
         disk = (info["bytes_of_segments"] + info["bytes_of_ordinals"]) / info["vectors"]
         print(f"{info['vectors']:9}{disk:14.2f}{info['imbalance']:11.2f}{info['bytes_in_memory'] / 2**20:12.2f}"
-              f"{info['anonymous_mb']:14.1f}{search['anonymous_mb']:16.1f}")
+              f"{info['anonymous_mb']:14.1f}")
     first, last = infos[0], infos[-1]
     more = last["vectors"] - first["vectors"]
     slope = lambda a, b: (b - a) / more
     print(f"slope, bytes a vector: counted {slope(first['bytes_in_memory'], last['bytes_in_memory']):.3f}, "
           f"info {slope(first['anonymous_mb'], last['anonymous_mb']) * 2**20:.3f}, "
           f"search {slope(searches[0]['anonymous_mb'], searches[-1]['anonymous_mb']) * 2**20:.3f}")
+    print(f"searching, anon MB: {searches[0]['anonymous_mb']:.1f} and {searches[-1]['anonymous_mb']:.1f}")
     print(f"shipped nprobe {bench['nprobe']}: recall@1 of copies {bench['recall_at_nprobe']:.3f}")
     nprobes = sorted(map(int, bench["recall_at_1"]))
     print(f"\n{'nprobe':>8}{'queries/s':>11}{'raw .9':>8}" + "".join(f"{'cos ' + c:>9}" for c in bench["curve"]))

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, ensure};
 use arrow::array::{FixedSizeListBuilder, Float32Builder, RecordBatch};
 use end_to_end::program::{facering, run, stderr};
+use end_to_end::{faces, python};
 use parquet::arrow::ArrowWriter;
 use serde_json::Value;
 
@@ -244,5 +245,46 @@ fn mistakes_are_told_in_one_sentence_and_change_nothing() -> anyhow::Result<()> 
     }
     std::fs::write(&segment, whole)?;
     assert_eq!(json(&["info", "--index", &block])?["vectors"], 600);
+    Ok(())
+}
+
+/// A state begins exact; its index moves to a model trained on its own faces or on those of a file, and stays whole.
+#[test]
+fn the_index_of_a_state_moves_to_a_trained_model() -> anyhow::Result<()> {
+    let place = Place(tempfile::tempdir()?);
+    let (file, _) = faces::write(place.0.path(), 300)?;
+    faces::finish(&file, place.0.path())?;
+    let state = format!("--set=state.path={}", place.text("state"));
+    let exact = json(&["info", &state])?;
+    assert_eq!(exact["factory"], "Flat");
+    let vectors = exact["vectors"].as_u64().context("vectors")?;
+    assert!(vectors > 300, "{exact}");
+
+    let wrong = refused(
+        &["train", "--from", "store", "--factory", "IVF8,SQ8", &state, "--set=index.factory=Flat"],
+        2,
+    )?;
+    assert!(wrong.contains("index.factory"), "{wrong}");
+    assert_eq!(json(&["info", &state])?["factory"], "Flat");
+
+    let trained = json(&["train", "--from", "store", "--factory", "IVF16,SQ8", &state])?;
+    assert_eq!((&trained["factory"], trained["vectors"].as_u64()), (&"IVF16,SQ8".into(), Some(vectors)));
+    let from_file = place.path("simulated/faces.parquet").display().to_string();
+    let again = json(&["train", "--from", &from_file, "--factory", "IVF8,SQ8", &state])?;
+    assert_eq!((&again["factory"], again["vectors"].as_u64()), (&"IVF8,SQ8".into(), Some(vectors)));
+    assert!(!place.path("state/index/training").exists(), "the workshop is gone");
+
+    let rows = python::duckdb(&format!(
+        "select account_id from '{from_file}' where embedding is not null group by 1 having count(*) > 1 limit 1"
+    ))?;
+    let account = rows.first().and_then(|row| row["account_id"].as_str()).context("an account")?;
+    let found = run(["search", "--account", account, "-k", "3", "--json", &state])?;
+    ensure!(found.status.success(), "{}", stderr(&found));
+    let found: Value = serde_json::from_slice(&found.stdout)?;
+    assert!(found["faces"].as_array().is_some_and(|faces| !faces.is_empty()), "{found}");
+    let forgotten = run(["forget", account, &state, &format!("--set=output.path={}", place.text("output"))])?;
+    ensure!(forgotten.status.success(), "{}", stderr(&forgotten));
+    let after = json(&["info", &state])?;
+    assert!(after["vectors"].as_u64() < Some(vectors) && after["tombstones"] == 0, "{after}");
     Ok(())
 }

@@ -116,6 +116,8 @@ int fx_prepare(Index* index, int seed, int iterations) {
         ivf->cp.seed = seed;
         ivf->cp.niter = iterations;
         ivf->cp.spherical = ivf->metric_type == faiss::METRIC_INNER_PRODUCT;
+        // A small sample is warned about once, with figures, by the training itself.
+        ivf->cp.min_points_per_centroid = 1;
         if (auto hnsw = dynamic_cast<faiss::IndexHNSW*>(ivf->quantizer)) {
             hnsw->hnsw.efSearch = 128;
         }
@@ -123,6 +125,7 @@ int fx_prepare(Index* index, int seed, int iterations) {
             pq->by_residual = false;
             pq->do_polysemous_training = false;
             pq->pq.cp.seed = seed;
+            pq->pq.cp.min_points_per_centroid = 1;
         }
         if (auto sq = dynamic_cast<faiss::IndexIVFScalarQuantizer*>(ivf)) {
             sq->by_residual = false;
@@ -235,6 +238,16 @@ int fx_directions(size_t d, size_t out_d, size_t rows, const float* x, float* ou
         faiss::PCAMatrix pca(static_cast<int>(d), static_cast<int>(out_d), 0, true);
         pca.train(2 * rows, both.data());
         memcpy(out, pca.A.data(), sizeof(float) * out_d * d);
+    });
+}
+
+// Rows of `d` values projected on `out_d` directions (out_d x d), as one product of matrices.
+int fx_project(size_t d, size_t out_d, size_t rows, const float* x, const float* directions, float* out) {
+    return guarded([&] {
+        faiss::LinearTransform transform(static_cast<int>(d), static_cast<int>(out_d), false);
+        transform.A.assign(directions, directions + out_d * d);
+        transform.is_trained = true;
+        transform.apply_noalloc(rows, x, out);
     });
 }
 

@@ -200,13 +200,14 @@ pub(crate) fn read_sample(
     const BATCH: usize = 8192;
     let mut all = Vec::with_capacity(ordinals.len() * dimension);
     let mut batch = Vec::new();
+    let total = ordinals.len() as u64;
     for (done, ordinals) in ordinals.chunks(BATCH).enumerate() {
         let mut found = ordinals.to_vec();
         read_exact(vectors, dimension, &found, &mut batch)?;
         drop_missing(dimension, &mut found, &mut batch);
         check_vectors(dimension, &batch)?;
         all.extend_from_slice(&batch);
-        meter.step(phase, (done * BATCH) as u64, ordinals.len() as u64);
+        meter.step(phase, (done * BATCH) as u64, total);
     }
     Ok(MemoryVectors::new(dimension, all))
 }

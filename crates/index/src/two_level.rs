@@ -68,8 +68,9 @@ impl TwoLevel<'_> {
 
         let mut members: Vec<Vec<u64>> = vec![Vec::new(); groups];
         let mut batch = Vec::new();
+        let total = ordinals.len() as u64;
         for (done, ordinals) in ordinals.chunks(BATCH).enumerate() {
-            meter.step("assigning", (done * BATCH) as u64, ordinals.len() as u64);
+            meter.step("assigning", (done * BATCH) as u64, total);
             self.read(vectors, ordinals, &mut batch)?;
             let (nearest, _) =
                 native::flat_search(metric, d, &self.transform.transformed(&batch)?, &first, 1)?;

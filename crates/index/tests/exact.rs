@@ -226,7 +226,7 @@ fn random_operations(factory: &str, model: Option<Arc<Model>>, operations: Vec<O
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
     fn flat_index_equals_a_map(operations in prop::collection::vec(operation(), 1..40), seed in 0u64..1000) {

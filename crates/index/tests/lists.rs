@@ -297,3 +297,32 @@ fn bench_reports_what_it_measured() {
     let json = serde_json::to_value(&report).unwrap();
     assert!(json["search_qps"]["16"].is_number());
 }
+
+#[test]
+fn dimensions_from_128_to_2048() {
+    for (d, factory) in [
+        (128, "IVF8_HNSW32,PQ64x4np"),
+        (128, "OPQ32_64,IVF8,PQ32x4np"),
+        (512, "IVF8,PQ64x4np"),
+        (1024, "IVF8,SQfp16"),
+        (2048, "IVF8,SQ8"),
+        (2048, "Flat"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut faces = SyntheticFaces::new(d, 6);
+        let vectors = MemoryVectors::new(d, faces.vectors(600));
+        let queries: Vec<f32> =
+            vectors.values().chunks_exact(d).take(60).flat_map(|v| faces.near(v, 0.95)).collect();
+        let index = FaceIndex::open(folder.path(), d, &IndexConfig { nprobe: 8, ..config("auto") }).unwrap();
+        if factory != "Flat" {
+            let ordinals: Vec<u64> = (0..600).collect();
+            let params = TrainParams { factory: factory.into(), iterations: 4, ..TrainParams::default() };
+            let model = train(&vectors, &ordinals, d, &params, folder.path(), &|_| {}).unwrap();
+            index.rebuild(Some(Arc::new(model)), None, &|_| {}).unwrap();
+        }
+        add(&index, &vectors, 0..600);
+        index.seal().unwrap();
+        let recall = found(&index, &queries, &vectors);
+        assert!(recall >= 0.95, "{factory} at {d} dimensions: {recall}");
+    }
+}

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::graph::{CHUNK, HALF_CHUNK, half_graph, int8_graph};
 use super::{BestLists, CoarseAssigner};
 use crate::IndexError;
-use crate::native::{Native, directions};
+use crate::native::{Native, directions, project};
 
 /// From this many lists on the graph is faster than FAISS's flat search by more than it costs to build.
 pub const WORTHWHILE_LISTS: usize = 16_384;
@@ -90,14 +90,7 @@ impl OnnxAssigner {
         let step = (lists / PROJECTION_SAMPLE).max(1);
         let sample: Vec<f32> = centroids.chunks_exact(dimension).step_by(step).flatten().copied().collect();
         let (directions, width) = projection(dimension, &sample)?;
-        let mut projected = vec![0.0f32; lists * width];
-        projected.par_chunks_exact_mut(width).zip(centroids.par_chunks_exact(dimension)).for_each(
-            |(out, row)| {
-                for (value, direction) in out.iter_mut().zip(directions.chunks_exact(dimension)) {
-                    *value = dot(row, direction);
-                }
-            },
-        );
+        let projected = project(dimension, &directions, centroids)?;
         let graph = int8_graph(&directions, dimension, &projected, width);
         drop(projected);
         let session = runtime

@@ -93,6 +93,14 @@ unsafe extern "C" {
     ) -> c_int;
     pub fn fx_flat_centroids(index: *const RawIndex) -> *const f32;
     pub fn fx_directions(d: usize, out_d: usize, rows: usize, x: *const f32, out: *mut f32) -> c_int;
+    pub fn fx_project(
+        d: usize,
+        out_d: usize,
+        rows: usize,
+        x: *const f32,
+        directions: *const f32,
+        out: *mut f32,
+    ) -> c_int;
     pub fn fx_coarse(
         index: *const RawIndex,
         rows: usize,

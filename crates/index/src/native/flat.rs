@@ -142,3 +142,14 @@ pub fn directions(d: usize, out_d: usize, x: &[f32]) -> Result<Vec<f32>, IndexEr
     done("finding directions", unsafe { fx_directions(d, out_d, rows, x.as_ptr(), out.as_mut_ptr()) })?;
     Ok(out)
 }
+
+/// Rows of `d` values projected on directions (rows of `d` values too).
+pub fn project(d: usize, directions: &[f32], x: &[f32]) -> Result<Vec<f32>, IndexError> {
+    let (rows, out_d) = flat_rows(d, x, directions)?;
+    let mut out = vec![0.0; rows * out_d];
+    // SAFETY: `x` holds `rows` and `directions` `out_d` vectors of `d` values, `out` `rows` of `out_d`.
+    done("projecting vectors", unsafe {
+        fx_project(d, out_d, rows, x.as_ptr(), directions.as_ptr(), out.as_mut_ptr())
+    })?;
+    Ok(out)
+}

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 pub use ffi::Shape;
 use ffi::*;
-pub use flat::{RangeHits, directions, flat_range, flat_search, kmeans};
+pub use flat::{RangeHits, directions, flat_range, flat_search, kmeans, project};
 pub use lists::Probes;
 pub use mapped::{MappedFile, bytes_of, bytes_of_mut};
 
