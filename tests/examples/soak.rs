@@ -195,6 +195,8 @@ async fn main() -> anyhow::Result<()> {
     let address = free_address()?;
     let stream = Stream::new(broker.address(), &topic, &out)
         .set(format!("serve.listen={address}"))
+        .set("source.properties.session.timeout.ms=45000")
+        .set("source.properties.max.poll.interval.ms=300000")
         .set("output.every_s=120")
         .set("output.keep=3")
         .set("source.batch_events=512")

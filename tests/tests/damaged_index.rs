@@ -26,7 +26,9 @@ fn whole(folder: &Path) -> anyhow::Result<Vec<(PathBuf, &'static str)>> {
         let rows: Vec<(u64, &[f32])> = (0..ROWS as u64).zip(vectors.chunks_exact(D)).collect();
         index.apply(1, &rows[..700], &[])?;
         index.seal()?;
-        index.maintain(&exact, &|_| {})?;
+        if factory.starts_with("IVF") {
+            index.promote(factory, &exact, &|_| {})?;
+        }
         index.apply(2, &rows[700..], &[3, 7])?;
         index.seal()?;
         drop(index);

@@ -25,4 +25,4 @@ pub use decode::{Record, decode};
 pub use error::SourceError;
 pub use parquet::EmbeddingFiles;
 pub use replay::resend;
-pub use source::{Positions, Revoked, Source, SourceMessage};
+pub use source::{Positions, Source, SourceMessage};

@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //! - A source reads on a thread of its own and hands messages through a bounded channel, in order.
-//! - After [`SourceMessage::Revoked`] nothing of those partitions is read or handed on until the message was dropped,
-//!   so that the state's position is settled before it is asked for again.
+//! - Partitions may go while batches of them are in flight: those are committed as all others. Should a partition come
+//!   back before that, it is read on from where the last batch handed out ended, whatever the state says by then.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,18 +33,8 @@ pub enum SourceMessage {
     Batch(Batch<ProfileEvent>),
     /// These partitions are read from now on.
     Assigned(Vec<PartitionId>),
-    /// These partitions are read by somebody else from now on. Batches handed out before may still be committed; drop
-    /// the message once all of them are committed or given up.
-    Revoked(Revoked),
-}
-
-/// Partitions taken away. Dropping it tells the source that no batch of them is in flight any more.
-#[derive(Debug)]
-pub struct Revoked {
-    /// The partitions.
-    pub partitions: Vec<PartitionId>,
-    /// Closes when this is dropped, which is what the source waits for.
-    pub(crate) _settled: std::sync::mpsc::Sender<()>,
+    /// These partitions are read by somebody else from now on. Batches handed out before are still to be committed.
+    Revoked(Vec<PartitionId>),
 }
 
 /// Longest wait for the consumer group to be left.

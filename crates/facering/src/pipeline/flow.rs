@@ -16,7 +16,7 @@ use embed::{Embedder, embed_events};
 use fetch::{Fetcher, KnownPhotos};
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
-use ingest::{DeadLetters, Positions, Revoked, Source, SourceMessage};
+use ingest::{DeadLetters, Positions, Source, SourceMessage};
 use records::{Batch, EmbeddedEvent, FetchedEvent, PhotoKey};
 use store::Store;
 use tokio::sync::{mpsc, watch};
@@ -30,13 +30,6 @@ use crate::state::State;
 
 /// Batches that may wait between two stages.
 const WAITING: usize = 2;
-
-/// What goes from stage to stage.
-pub(super) enum Work<T> {
-    Batch(Batch<T>),
-    /// Partitions were taken away; dropped at the desk, when everything before it is committed.
-    Revoked(Revoked),
-}
 
 /// How a flow ended.
 #[derive(PartialEq, Eq, Debug)]
@@ -157,7 +150,7 @@ async fn desk_is_done(given_up: &mut watch::Receiver<bool>) {
 /// Reads the source and passes Kafka's positions back to it.
 async fn read(
     mut source: Source,
-    next: mpsc::Sender<Work<records::ProfileEvent>>,
+    next: mpsc::Sender<Batch<records::ProfileEvent>>,
     mut committed: watch::Receiver<records::Checkpoint>,
     mut given_up: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
@@ -170,16 +163,20 @@ async fn read(
             }
             () = desk_is_done(&mut given_up) => break,
         };
-        let work = match message {
-            Some(SourceMessage::Batch(batch)) => Work::Batch(batch),
-            Some(SourceMessage::Revoked(revoked)) => Work::Revoked(revoked),
+        let batch = match message {
+            Some(SourceMessage::Batch(batch)) => batch,
+            Some(SourceMessage::Revoked(partitions)) => {
+                // What is in flight of them is committed as everything else; another member may do it once more for itself.
+                tracing::debug!(?partitions, "somebody else reads them now");
+                continue;
+            }
             Some(SourceMessage::Assigned(partitions)) => {
                 tracing::info!(?partitions, "reading");
                 continue;
             }
             None => break,
         };
-        if next.send(work).await.is_err() {
+        if next.send(batch).await.is_err() {
             break;
         }
     }
@@ -198,21 +195,16 @@ async fn fetch(
     fetcher: &Fetcher,
     known: &Known,
     progress: &Progress,
-    mut work: mpsc::Receiver<Work<records::ProfileEvent>>,
-    next: mpsc::Sender<Work<FetchedEvent>>,
+    mut work: mpsc::Receiver<Batch<records::ProfileEvent>>,
+    next: mpsc::Sender<Batch<FetchedEvent>>,
     mut given_up: watch::Receiver<bool>,
     at_once: usize,
 ) -> anyhow::Result<()> {
-    let one = |work: Work<records::ProfileEvent>| async move {
-        match work {
-            Work::Batch(batch) => {
-                let start = Instant::now();
-                let batch = fetcher.fetch(batch, known).await?;
-                progress.spent(super::progress::Stage::Fetch, start);
-                anyhow::Ok(Work::Batch(batch))
-            }
-            Work::Revoked(revoked) => Ok(Work::Revoked(revoked)),
-        }
+    let one = |batch: Batch<records::ProfileEvent>| async move {
+        let start = Instant::now();
+        let batch = fetcher.fetch(batch, known).await?;
+        progress.spent(super::progress::Stage::Fetch, start);
+        anyhow::Ok(batch)
     };
     let mut under_way = FuturesOrdered::new();
     let mut ready = VecDeque::new();
@@ -238,25 +230,19 @@ async fn fetch(
 async fn embed(
     embedder: Arc<Embedder>,
     progress: Arc<Progress>,
-    mut work: mpsc::Receiver<Work<FetchedEvent>>,
-    next: mpsc::Sender<Work<EmbeddedEvent>>,
+    mut work: mpsc::Receiver<Batch<FetchedEvent>>,
+    next: mpsc::Sender<Batch<EmbeddedEvent>>,
     mut given_up: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    while let Some(work) = work.recv().await {
-        let done = match work {
-            Work::Batch(batch) => {
-                let (embedder, start) = (Arc::clone(&embedder), Instant::now());
-                let embedding = tokio::task::spawn_blocking(move || embed_events(&embedder, batch));
-                let batch = tokio::select! {
-                    batch = embedding => batch.context("embedding panicked")?,
-                    () = desk_is_done(&mut given_up) => break,
-                };
-                progress.spent(super::progress::Stage::Embed, start);
-                Work::Batch(batch)
-            }
-            Work::Revoked(revoked) => Work::Revoked(revoked),
+    while let Some(batch) = work.recv().await {
+        let (embedder, start) = (Arc::clone(&embedder), Instant::now());
+        let embedding = tokio::task::spawn_blocking(move || embed_events(&embedder, batch));
+        let batch = tokio::select! {
+            batch = embedding => batch.context("embedding panicked")?,
+            () = desk_is_done(&mut given_up) => break,
         };
-        if next.send(done).await.is_err() {
+        progress.spent(super::progress::Stage::Embed, start);
+        if next.send(batch).await.is_err() {
             break;
         }
     }

@@ -11,7 +11,7 @@ use records::{Batch, EmbeddedEvent};
 use tokio::sync::{mpsc, watch};
 
 use super::desk::{Desk, Verdict};
-use super::flow::{End, Order, Work};
+use super::flow::{End, Order};
 use super::letters;
 use super::progress::{Progress, Stage};
 use super::publishing::Publisher;
@@ -31,7 +31,7 @@ impl Writing<'_> {
     /// Takes work until there is none, a stop takes longer than `limit`, or something fails.
     pub async fn run(
         mut self,
-        mut work: mpsc::Receiver<Work<EmbeddedEvent>>,
+        mut work: mpsc::Receiver<Batch<EmbeddedEvent>>,
         orders: &mut mpsc::Receiver<Order>,
         mut stop: watch::Receiver<bool>,
         limit: Duration,
@@ -48,8 +48,7 @@ impl Writing<'_> {
                         self.send_last_letters(deadline).await?;
                         return Ok(End::Done);
                     }
-                    Some(Work::Revoked(revoked)) => drop(revoked),
-                    Some(Work::Batch(batch)) => {
+                    Some(batch) => {
                         if !self.commit(batch)? {
                             return Ok(End::Again);
                         }

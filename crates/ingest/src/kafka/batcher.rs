@@ -22,6 +22,8 @@ pub(super) struct Batcher {
     limits: Limits,
     /// Where each assigned partition's next span starts.
     next: BTreeMap<i32, (PartitionId, u64)>,
+    /// Where the spans of partitions ended that were taken away.
+    left: BTreeMap<i32, u64>,
     items: Vec<ProfileEvent>,
     dead: Vec<DeadLetter>,
     delta: CheckpointDelta,
@@ -35,6 +37,7 @@ impl Batcher {
         Self {
             limits,
             next: BTreeMap::new(),
+            left: BTreeMap::new(),
             items: Vec::new(),
             dead: Vec::new(),
             delta: CheckpointDelta::default(),
@@ -51,7 +54,14 @@ impl Batcher {
 
     /// From now on records of this partition are refused. What was gathered of it stays in the batch.
     pub(super) fn revoke(&mut self, number: i32) -> Option<PartitionId> {
-        self.next.remove(&number).map(|(partition, _)| partition)
+        let (partition, next) = self.next.remove(&number)?;
+        self.left.insert(number, next);
+        Some(partition)
+    }
+
+    /// Where the next span of a partition has to start if it was read before. The state may not have come that far yet.
+    pub(super) fn left(&self, number: i32) -> Option<Position> {
+        self.left.get(&number).copied().map(Position)
     }
 
     pub(super) fn assigned(&self) -> impl Iterator<Item = (i32, &PartitionId)> {
@@ -178,7 +188,9 @@ mod tests {
         assert!(batcher.is_due(now + Duration::from_millis(50)));
         batcher.push(0, 1, 1, event(&partition, 1), now).unwrap();
         assert!(batcher.is_full() && batcher.is_due(now));
+        assert_eq!(batcher.left(0), None);
         assert_eq!(batcher.revoke(0), Some(partition));
+        assert_eq!(batcher.left(0), Some(Position(2)), "and goes on there should it come back");
         assert_eq!(batcher.take().unwrap().items.len(), 2, "what was gathered stays");
     }
 

@@ -23,6 +23,9 @@ const TICK: Duration = Duration::from_millis(50);
 /// ahead, so it is kept for pipelines that really are slow; a rebalance can wait this long.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// What a rebalance may take beyond its limit.
+const GRACE: Duration = Duration::from_secs(20);
+
 /// A consumer that has joined its group and is ready to be polled.
 pub(crate) struct Reader {
     config: KafkaConfig,
@@ -32,6 +35,8 @@ pub(crate) struct Reader {
     paused: bool,
     /// Since when nothing more can be taken.
     blocked: Option<Instant>,
+    /// Longest time that a rebalance may take.
+    rebalance_limit: Duration,
 }
 
 impl Reader {
@@ -57,13 +62,25 @@ impl Reader {
             outbox: Default::default(),
             sender: Some(sender),
             fatal: None,
+            adrift: None,
         };
         let context = Rebalancer::new(config, positions, Arc::clone(&control), stop.clone(), shared);
         let consumer = client::consumer(config, context)?;
         client::check_topic(&consumer, config, &stop)?;
         consumer.subscribe(&[&config.topic]).map_err(|e| SourceError::Client { detail: e.to_string() })?;
         let context = client::context(&consumer);
-        Ok(Self { config: config.clone(), consumer, context, control, paused: false, blocked: None })
+        // librdkafka waits for its members as long as for their polling; five minutes if nobody says otherwise.
+        let polling = config.properties.0.get("max.poll.interval.ms").and_then(|text| text.parse().ok());
+        let rebalance_limit = Duration::from_millis(polling.unwrap_or(300_000)) + GRACE;
+        Ok(Self {
+            config: config.clone(),
+            consumer,
+            context,
+            control,
+            paused: false,
+            blocked: None,
+            rebalance_limit,
+        })
     }
 
     /// Polls until stopped or closed, then stays in the group until closed, so that a last commit still counts.
@@ -93,6 +110,7 @@ impl Reader {
     fn read(&mut self) -> Result<(), SourceError> {
         while !self.context.is_over() {
             self.commit();
+            self.join_again()?;
             if self.blocked.is_none_or(|since| since.elapsed() >= PATIENCE) {
                 self.poll()?;
             }
@@ -126,6 +144,23 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Joins the group anew if it took all partitions away and has told nothing for longer than a rebalance may take: its
+    /// coordinator died in the middle of one, and forgot who waits. A member that gets no partition is told so.
+    fn join_again(&self) -> Result<(), SourceError> {
+        {
+            let mut shared = self.context.shared();
+            if shared.adrift.is_none_or(|since| since.elapsed() < self.rebalance_limit) {
+                return Ok(());
+            }
+            shared.adrift = Some(Instant::now());
+        }
+        tracing::warn!(topic = self.config.topic, "the group has told nothing for too long; joining it anew");
+        metrics::counter!("facering_ingest_rejoins_total").increment(1);
+        self.consumer.unsubscribe();
+        let again = self.consumer.subscribe(&[&self.config.topic]);
+        again.map_err(|e| SourceError::Client { detail: e.to_string() })
     }
 
     /// Takes one record, or what else librdkafka has to say.

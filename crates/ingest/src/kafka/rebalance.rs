@@ -18,7 +18,7 @@ use super::batcher::Batcher;
 use super::client::log;
 use super::start::{StartPoint, start_point};
 use crate::source::{Control, Sender};
-use crate::{KafkaConfig, Positions, Revoked, SourceError, SourceMessage};
+use crate::{KafkaConfig, Positions, SourceError, SourceMessage};
 
 /// How often a problem that lasts is logged again.
 const LOG_EVERY: Duration = Duration::from_secs(30);
@@ -32,6 +32,8 @@ pub(super) struct Shared {
     pub(super) sender: Option<Sender>,
     /// Set by a callback that cannot return an error.
     pub(super) fatal: Option<SourceError>,
+    /// Since when the group has told nothing after it took the last partition away.
+    pub(super) adrift: Option<Instant>,
 }
 
 /// Whether the outbox could be emptied.
@@ -150,6 +152,7 @@ impl Rebalancer {
         let done =
             if is_cooperative(consumer) { consumer.incremental_assign(list) } else { consumer.assign(list) };
         done.map_err(|e| SourceError::Client { detail: e.to_string() })?;
+        self.shared().adrift = None;
         if !partitions.is_empty() {
             let mut shared = self.shared();
             shared.close_batch();
@@ -169,7 +172,8 @@ impl Rebalancer {
             match consumer.fetch_watermarks(&self.topic, number, Duration::from_secs(5)) {
                 Ok((low, high)) => {
                     let ends = (u64::try_from(low).unwrap_or(0), u64::try_from(high).unwrap_or(0));
-                    let state = self.positions.position(partition);
+                    let left = self.shared().batcher.left(number);
+                    let state = self.positions.position(partition).max(left);
                     return start_point(partition, state, ends, self.start).map(Some);
                 }
                 Err(error) => {
@@ -183,35 +187,20 @@ impl Rebalancer {
 
     fn revoked(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) -> KafkaResult<()> {
         let numbers: Vec<i32> = list.elements_for_topic(&self.topic).iter().map(|e| e.partition()).collect();
-        let (settled, wait) = std::sync::mpsc::channel();
-        {
-            let mut shared = self.shared();
-            let partitions: Vec<_> = numbers.iter().filter_map(|n| shared.batcher.revoke(*n)).collect();
-            if !partitions.is_empty() {
-                tracing::info!(?partitions, "no longer reading");
-                shared.close_batch();
-                shared.outbox.push_back(SourceMessage::Revoked(Revoked { partitions, _settled: settled }));
+        let mut shared = self.shared();
+        let partitions: Vec<_> = numbers.iter().filter_map(|n| shared.batcher.revoke(*n)).collect();
+        if !partitions.is_empty() {
+            tracing::info!(?partitions, "no longer reading");
+            shared.close_batch();
+            shared.outbox.push_back(SourceMessage::Revoked(partitions));
+            if shared.batcher.assigned().next().is_none() {
+                shared.adrift = Some(Instant::now());
             }
         }
-        self.settle(&wait);
+        drop(shared);
+        // Nobody waits for the batches in flight: the others of the group would wait as well, for as long as the slowest
+        // picture host takes.
         if is_cooperative(consumer) { consumer.incremental_unassign(list) } else { consumer.unassign() }
-    }
-
-    /// Waits until the pipeline has nothing of the revoked partitions in flight, or nobody cares any more.
-    fn settle(&self, wait: &std::sync::mpsc::Receiver<()>) {
-        let began = Instant::now();
-        loop {
-            if self.is_over() || self.shared().deliver() == Delivery::Closed {
-                return;
-            }
-            match wait.recv_timeout(Duration::from_millis(10)) {
-                Err(std::sync::mpsc::RecvTimeoutError::Timeout) if began.elapsed() > LOG_EVERY => {
-                    self.complain("waiting for batches in flight before giving up partitions");
-                }
-                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
-                _ => return,
-            }
-        }
     }
 }
 
