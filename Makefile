@@ -56,6 +56,7 @@ check: setup
 
 # Each script prints ratios of one run; docs/benchmarks.md says which longer ones there are.
 bench: build
+	target/release/facering models bench
 	bench/index.sh
 	bench/clusters.sh
 

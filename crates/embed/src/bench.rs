@@ -2,10 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use inference::Runtime;
 use records::Pixels;
 
-use crate::embedder::PARTS;
+use crate::align::FACE_SIDE;
+use crate::canvas::{Canvas, lend};
+use crate::clock::PARTS;
+use crate::noise::noise;
 use crate::{EmbedConfig, EmbedError, Embedder, ModelPack, PackError};
 
 /// One thing that was checked.
@@ -34,61 +38,116 @@ pub fn verify(runtime: &Runtime, pack: &ModelPack) -> Vec<Check> {
     checks
 }
 
-/// How fast a batch size is.
+/// How fast the networks are by themselves in batches of one size.
 #[derive(Clone, PartialEq, Debug, serde::Serialize)]
-pub struct BenchRow {
-    /// Pictures at once.
-    pub batch: usize,
-    /// Pictures a second.
-    pub pictures_per_second: f64,
-    /// Faces a second.
-    pub faces_per_second: f64,
-    /// Shares of the busy time in detection, alignment, embedding and hashing; together 1.
-    pub shares: Vec<(&'static str, f64)>,
+pub struct NetworkSpeed {
+    /// Faces a second through the embedder.
+    pub embedding_faces_per_second: f64,
+    /// Pictures a second through the detector.
+    pub detection_pictures_per_second: f64,
+}
+
+/// Seconds spent so far, for the difference of two.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Spent {
+    /// In each part, by name, over all threads: detection, alignment, embedding and hashing.
+    pub parts: Vec<(&'static str, f64)>,
+    /// In the two networks alone.
+    pub networks: f64,
+}
+
+/// Median milliseconds of the work around the networks for one picture, on one thread.
+#[derive(Clone, PartialEq, Debug, serde::Serialize)]
+pub struct Around {
+    /// Scaling to the detector's canvas.
+    pub resize: f64,
+    /// Writing the canvas and the faces as the networks take them, and reading what they give.
+    pub feed_and_read: f64,
+    /// Cutting the faces out, judging them, and hashing them and the picture.
+    pub align_and_hash: f64,
 }
 
 impl Embedder {
-    /// Embeds the pictures over and over for at least `at_least` a batch size and says how fast that was. No pictures:
-    /// no rows.
+    /// Seconds spent so far.
+    pub fn spent(&self) -> Spent {
+        let (parts, networks) = self.core.clock.seconds();
+        Spent { parts: PARTS.iter().zip(parts).map(|((_, name), spent)| (*name, spent)).collect(), networks }
+    }
+
+    /// Runs each network over and over for at least `at_least` on batches of `batch`, on the first device.
+    ///
+    /// # Errors
+    /// [`EmbedError`] if a network fails.
+    pub fn bench_networks(&self, batch: usize, at_least: Duration) -> Result<NetworkSpeed, EmbedError> {
+        let (core, batch) = (&self.core, batch.max(1));
+        let side = core.detector.side();
+        let picture = Pixels { width: side as u32, height: side as u32, rgb: Bytes::from(noise(side, 3)) };
+        let canvas = Canvas::new(&picture, side, 0.0)?;
+        let canvases: Vec<&Canvas> = vec![&canvas; batch];
+        let mut feed = core.detector.feed(0, batch)?;
+        let detection_pictures_per_second = rate(batch, at_least, || {
+            let (found, network) = core.detector.detect(0, &mut feed, &canvases);
+            found.into_iter().collect::<Result<Vec<_>, _>>().map(|_| network)
+        })?;
+        let face = noise(FACE_SIDE, 3);
+        let faces: Vec<&[u8]> = vec![&face; batch];
+        let mut feed = core.recogniser.feed(0, batch)?;
+        let embedding_faces_per_second = rate(batch, at_least, || {
+            let (found, network) = core.recogniser.embed(0, &mut feed, &faces);
+            found.into_iter().collect::<Result<Vec<_>, _>>().map(|_| network)
+        })?;
+        Ok(NetworkSpeed { embedding_faces_per_second, detection_pictures_per_second })
+    }
+
+    /// Does everything but the networks' own work, one picture after another on this thread, for at least `at_least`. No
+    /// pictures: all zeros.
     ///
     /// # Errors
     /// [`EmbedError`] if a picture cannot be embedded.
-    pub fn bench(
-        &self,
-        pictures: &[Pixels],
-        batches: &[usize],
-        at_least: Duration,
-    ) -> Result<Vec<BenchRow>, EmbedError> {
-        let mut rows = Vec::new();
-        if pictures.is_empty() {
-            return Ok(rows);
-        }
-        for batch in batches.iter().copied().filter(|batch| *batch > 0) {
-            let mut endless = pictures.iter().cycle();
-            let mut run = |count: usize| -> Result<usize, EmbedError> {
-                let group: Vec<&Pixels> = endless.by_ref().take(count).collect();
-                self.embed_chunk(&group)
-                    .into_iter()
-                    .try_fold(0, |faces, content| Ok(faces + content?.faces.len()))
-            };
-            // The first run of a new shape allocates.
-            run(batch)?;
-            let (start, before) = (Instant::now(), self.clock.seconds());
-            let (mut done, mut faces) = (0, 0);
-            while done == 0 || start.elapsed() < at_least {
-                faces += run(batch)?;
-                done += batch;
+    pub fn bench_around(&self, pictures: &[Pixels], at_least: Duration) -> Result<Around, EmbedError> {
+        let core = &self.core;
+        let (mut see, mut know) = (core.detector.feed(0, 1)?, core.recogniser.feed(0, 1)?);
+        let mut laps: [Vec<f64>; 3] = Default::default();
+        let begun = Instant::now();
+        while !pictures.is_empty() && (laps[0].is_empty() || begun.elapsed() < at_least) {
+            for picture in pictures {
+                let start = Instant::now();
+                let canvas = Canvas::new(picture, core.detector.side(), 0.0)?;
+                let resized = start.elapsed();
+                let (found, network) = core.detector.detect(0, &mut see, &[&canvas]);
+                let detected = start.elapsed() - network;
+                let faces = found.into_iter().next().unwrap_or(Ok(Vec::new()))?;
+                let prepared = core.prepare(lend(picture)?, faces);
+                let aligned = start.elapsed() - network;
+                let crops: Vec<&[u8]> = prepared.faces.iter().map(|face| face.aligned.as_slice()).collect();
+                let (embeddings, embedder) = core.recogniser.embed(0, &mut know, &crops);
+                embeddings.into_iter().collect::<Result<Vec<_>, _>>()?;
+                let embedded = start.elapsed() - network - embedder;
+                let spent = [resized, detected - resized + (embedded - aligned), aligned - detected];
+                laps.iter_mut().zip(spent).for_each(|(laps, spent)| laps.push(spent.as_secs_f64() * 1e3));
             }
-            let (seconds, after) = (start.elapsed().as_secs_f64(), self.clock.seconds());
-            let busy: f64 = after.iter().sum::<f64>() - before.iter().sum::<f64>();
-            let share = |part: usize| (after[part] - before[part]) / busy.max(1e-9);
-            rows.push(BenchRow {
-                batch,
-                pictures_per_second: done as f64 / seconds,
-                faces_per_second: faces as f64 / seconds,
-                shares: PARTS.iter().map(|(part, name)| (*name, share(*part as usize))).collect(),
-            });
         }
-        Ok(rows)
+        let [resize, feed_and_read, align_and_hash] = laps.map(median);
+        Ok(Around { resize, feed_and_read, align_and_hash })
     }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
+/// Items a second by the networks' own time. The first run of a new shape allocates and does not count.
+fn rate(
+    batch: usize,
+    at_least: Duration,
+    mut run: impl FnMut() -> Result<Duration, EmbedError>,
+) -> Result<f64, EmbedError> {
+    run()?;
+    let (mut done, mut spent, start) = (0, Duration::ZERO, Instant::now());
+    while done == 0 || start.elapsed() < at_least {
+        spent += run()?;
+        done += batch;
+    }
+    Ok(done as f64 / spent.as_secs_f64().max(1e-9))
 }

@@ -98,6 +98,20 @@ pub fn install_pack(
     accept_license: bool,
 ) -> Result<ModelPack, PackError> {
     let mut description = description.clone();
+    if let Some(published) = &description.embedder.published {
+        let path = folder.join(&description.embedder.file);
+        if sha256_of(&description.id, &path)? == published.sha256 {
+            let failed = |error: std::io::Error| PackError::File {
+                pack: description.id.clone(),
+                path: path.clone(),
+                detail: error.to_string(),
+            };
+            // What the edits give is checked like any other file.
+            if let Some(edited) = published.edited(&std::fs::read(&path).map_err(failed)?) {
+                std::fs::write(&path, edited).map_err(failed)?;
+            }
+        }
+    }
     for (file, sha256) in [
         (&description.detector.file, &mut description.detector.sha256),
         (&description.embedder.file, &mut description.embedder.sha256),
@@ -176,6 +190,35 @@ mod tests {
         assert!(matches!(load_pack(&config), Err(PackError::File { .. })));
         let listed = list_packs(&config).unwrap();
         assert!(listed.iter().any(|p| p.trouble.is_some()) && listed.len() == 4);
+    }
+
+    #[test]
+    fn a_published_file_is_turned_into_the_packs() {
+        let root = tempfile::tempdir().unwrap();
+        let mut description = small();
+        let hash = |bytes: &[u8]| hex::encode(<sha2::Sha256 as sha2::Digest>::digest(bytes));
+        let edit = |at, old: &str, new: &str| crate::Edit { at, old: old.into(), new: new.into() };
+        description.embedder.published = Some(crate::PublishedFile {
+            sha256: hash(b"abcdef"),
+            edits: vec![edit(1, "62", "78797a"), edit(4, "6566", "")],
+        });
+        description.embedder.sha256 = Some(hash(b"axyzcd"));
+        let file = root.path().join(&description.embedder.file);
+        std::fs::write(root.path().join(&description.detector.file), b"one").unwrap();
+        for brought in [b"abcdef", b"axyzcd"] {
+            std::fs::write(&file, brought).unwrap();
+            install_pack(&description, root.path(), false).unwrap();
+            assert_eq!(
+                std::fs::read(&file).unwrap(),
+                b"axyzcd",
+                "the published file and the pack's are both taken"
+            );
+        }
+        std::fs::write(&file, b"abcdeg").unwrap();
+        assert!(matches!(install_pack(&description, root.path(), false), Err(PackError::Hash { .. })));
+        let published = description.embedder.published.unwrap();
+        assert_eq!(published.edited(b"ab"), None, "too short");
+        assert_eq!(published.edited(b"aXcdef"), None, "other bytes");
     }
 
     #[test]

@@ -50,6 +50,11 @@ pub struct EmbedConfig {
     pub detect_batch: usize,
     /// Faces given to the embedder at once, 1 to 1024. One takes about 0.15 MB.
     pub embed_batch: usize,
+    /// Longest that a picture or face waits for others to share its batch, in milliseconds, 0 to 1000. It does not wait
+    /// at all when no other is on its way.
+    pub batch_wait_ms: u64,
+    /// Threads that resize, align and hash; 0 takes one for each core.
+    pub threads: usize,
     /// Most faces kept of one picture, largest first, 1 to 1000.
     pub max_faces: usize,
     /// Look again with a border around the picture where no face was found. Faces that fill the frame are missed
@@ -72,6 +77,8 @@ impl Default for EmbedConfig {
         Self {
             detect_batch: 16,
             embed_batch: 64,
+            batch_wait_ms: 5,
+            threads: 0,
             max_faces: 100,
             retry_with_border: true,
             min_width_px: 45.0,
@@ -94,6 +101,8 @@ impl EmbedConfig {
         };
         check("detect_batch", (1..=256).contains(&self.detect_batch), "1 to 256");
         check("embed_batch", (1..=1024).contains(&self.embed_batch), "1 to 1024");
+        check("batch_wait_ms", self.batch_wait_ms <= 1000, "0 to 1000");
+        check("threads", self.threads <= 1024, "0 (one for each core) to 1024");
         check("max_faces", (1..=1000).contains(&self.max_faces), "1 to 1000");
         check("min_width_px", (0.0..=1000.0).contains(&self.min_width_px), "0 to 1000");
         check("min_sharpness", (0.0..=1.0).contains(&self.min_sharpness), "0 to 1");
@@ -113,6 +122,8 @@ mod tests {
         let wrong = EmbedConfig {
             detect_batch: 0,
             embed_batch: 5000,
+            batch_wait_ms: 60_000,
+            threads: 5000,
             max_faces: 0,
             min_width_px: f32::NAN,
             min_sharpness: -1.0,
@@ -120,7 +131,7 @@ mod tests {
             thumbnail_px: 5,
             ..EmbedConfig::default()
         };
-        assert_eq!(wrong.problems().len(), 7);
+        assert_eq!(wrong.problems().len(), 9);
     }
 
     #[test]

@@ -97,6 +97,16 @@ pub enum PackError {
         /// The cosine between both.
         cosine: f32,
     },
+    /// The system gives no threads for the networks.
+    #[error(
+        "the threads for the model pack {pack} cannot be started ({detail}); allow this process more threads"
+    )]
+    Threads {
+        /// The pack.
+        pack: PackId,
+        /// What the system says.
+        detail: String,
+    },
     /// ONNX Runtime does not take a model.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -134,6 +144,9 @@ pub enum EmbedError {
         /// What it gave.
         detail: String,
     },
+    /// A fault in the program; the log has it.
+    #[error("the picture was lost by a fault in the program, which its log tells of; leave this picture out")]
+    Lost,
     /// The embedder gave no usable embedding.
     #[error("the embedder gave no embedding ({0}); leave this picture out")]
     Vector(#[from] VectorError),

@@ -9,29 +9,34 @@
 
 mod align;
 mod bench;
+mod canvas;
 mod catalogue;
+mod clock;
 mod config;
 mod detect;
 mod embedder;
+mod engine;
 mod error;
 mod given;
+mod noise;
 mod normalise;
 mod pack;
 mod pdq;
 mod quality;
+mod queue;
 mod recognise;
 mod resize;
 mod stage;
 mod thumbnail;
 
-pub use bench::{BenchRow, Check, verify};
+pub use bench::{Around, Check, NetworkSpeed, Spent, verify};
 pub use catalogue::{ListedPack, folders, install_pack, known_packs, list_packs, load_pack};
 pub use config::{EmbedConfig, ModelsConfig};
 pub use embedder::Embedder;
 pub use error::{EmbedError, PackError};
 pub use normalise::{Channels, Normalisation};
 pub use pack::{
-    ACCEPTED_FILE, Calibration, DESCRIPTION_FILE, DetectorDescription, DetectorFamily, EmbedderDescription,
-    ModelPack, PackDescription,
+    ACCEPTED_FILE, Calibration, DESCRIPTION_FILE, DetectorDescription, DetectorFamily, Edit,
+    EmbedderDescription, ModelPack, PackDescription, PublishedFile,
 };
 pub use stage::embed_events;

@@ -1,6 +1,25 @@
 //! From RGB bytes to the numbers a network takes.
 
+use inference::f16;
 use serde::{Deserialize, Serialize};
+
+/// A number that networks take.
+pub trait Number: Copy {
+    /// The nearest one.
+    fn of(value: f32) -> Self;
+}
+
+impl Number for f32 {
+    fn of(value: f32) -> Self {
+        value
+    }
+}
+
+impl Number for f16 {
+    fn of(value: f32) -> Self {
+        Self::from_f32(value)
+    }
+}
 
 /// The order in which a network takes the colours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -31,7 +50,14 @@ impl Normalisation {
 
     /// Writes RGB rows of `width` pixels into a planar `[3, side, side]` block, with the top left corner at `(x, y)`;
     /// all around it the block holds what black becomes.
-    pub fn write(&self, rgb: &[u8], width: usize, (x, y): (usize, usize), side: usize, block: &mut [f32]) {
+    pub fn write<T: Number>(
+        &self,
+        rgb: &[u8],
+        width: usize,
+        (x, y): (usize, usize),
+        side: usize,
+        block: &mut [T],
+    ) {
         for (channel, plane) in block.chunks_exact_mut(side * side).take(3).enumerate() {
             let from = match self.channels {
                 Channels::Rgb => channel,
@@ -39,12 +65,12 @@ impl Normalisation {
             };
             let (mean, scale) = (self.mean[channel], 1.0 / self.std[channel]);
             if rgb.len() != side * side * 3 {
-                plane.fill(-mean * scale);
+                plane.fill(T::of(-mean * scale));
             }
             for (row, line) in rgb.chunks_exact(width * 3).zip(plane.chunks_exact_mut(side).skip(y)) {
                 let (pixels, _) = row.as_chunks::<3>();
                 for (value, pixel) in line[x..].iter_mut().zip(pixels) {
-                    *value = (f32::from(pixel[from]) - mean) * scale;
+                    *value = T::of((f32::from(pixel[from]) - mean) * scale);
                 }
             }
         }

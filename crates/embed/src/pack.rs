@@ -48,9 +48,53 @@ pub struct DetectorDescription {
     pub score_threshold: f32,
     /// Most overlap (intersection over union) of two faces, 0 to 1.
     pub nms_threshold: f32,
+    /// Width in pixels of the input from which faces count; 0 for all.
+    #[serde(default)]
+    pub smallest_face: f32,
     /// How pixels become numbers.
     #[serde(flatten)]
     pub normalisation: Normalisation,
+}
+
+/// A file as it is published, where the pack needs it a little different.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishedFile {
+    /// SHA-256 of the published file.
+    pub sha256: String,
+    /// What turns it into the pack's file, by rising places.
+    pub edits: Vec<Edit>,
+}
+
+/// Bytes that stand for others.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Edit {
+    /// Their place in the published file.
+    pub at: usize,
+    /// The bytes there, in hexadecimal digits.
+    pub old: String,
+    /// The bytes that take their place.
+    pub new: String,
+}
+
+impl PublishedFile {
+    /// The pack's file; `None` if the bytes are not those that were published.
+    pub(crate) fn edited(&self, published: &[u8]) -> Option<Vec<u8>> {
+        let (mut edited, mut done) = (Vec::with_capacity(published.len() + 256), 0);
+        for edit in &self.edits {
+            let (old, new) = (hex::decode(&edit.old).ok()?, hex::decode(&edit.new).ok()?);
+            edited.extend_from_slice(published.get(done..edit.at)?);
+            let end = edit.at.checked_add(old.len())?;
+            if published.get(edit.at..end)? != old {
+                return None;
+            }
+            edited.extend(new);
+            done = end;
+        }
+        edited.extend_from_slice(published.get(done..)?);
+        Some(edited)
+    }
 }
 
 /// An embedder and how to feed it.
@@ -65,6 +109,9 @@ pub struct EmbedderDescription {
     /// Where the file, or a zip archive with it, can be had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// The file at that address, if it is not quite the pack's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<PublishedFile>,
     /// Side of the aligned face in pixels: 112, the size of ArcFace's template.
     pub input_size: usize,
     /// How pixels become numbers.
@@ -156,6 +203,11 @@ impl PackDescription {
         );
         check("detector.score_threshold", unit(detector.score_threshold), "0 to 1");
         check("detector.nms_threshold", unit(detector.nms_threshold), "0 to 1");
+        check(
+            "detector.smallest_face",
+            (0.0..=size as f32).contains(&detector.smallest_face),
+            "0 to the input size",
+        );
         check("detector.std", detector.normalisation.is_sound(), "finite and not zero");
         check("embedder.file", plain(&embedder.file), "a plain file name");
         check("embedder.sha256", hash(&embedder.sha256), "64 hexadecimal digits");

@@ -1,10 +1,13 @@
 //! The embedder: aligned faces in, points on the unit sphere out.
 
-use inference::{Element, Runtime, Session, TensorView};
+use std::time::Duration;
+
+use inference::{Element, Feed, Rows, RunError, Runtime, Session};
 use records::Embedding;
 
 use crate::align::FACE_SIDE;
-use crate::embedder::noise;
+use crate::detect::fitting_batch;
+use crate::noise::noise;
 use crate::normalise::Normalisation;
 use crate::{EmbedError, ModelPack, PackError};
 
@@ -13,10 +16,10 @@ pub const FACE_BYTES: usize = 3 * FACE_SIDE * FACE_SIDE;
 /// Least cosine between a face's embedding alone and in a batch.
 const SAME_IN_BATCH: f32 = 0.9999;
 
-/// An embedder, ready to run.
+/// An embedder, ready to run, on one device or several.
 #[derive(Debug)]
 pub struct Recogniser {
-    session: Session,
+    sessions: Vec<Session>,
     normalisation: Normalisation,
     dimension: usize,
     batches: bool,
@@ -29,7 +32,7 @@ impl Recogniser {
     /// # Errors
     /// [`PackError`] if it cannot be loaded, takes or gives something else, or depends on the batch.
     pub fn load(runtime: &Runtime, pack: &ModelPack) -> Result<Self, PackError> {
-        let session = runtime.session_from_file(&pack.embedder_path())?;
+        let sessions = runtime.sessions_from_file(&pack.embedder_path())?;
         let description = &pack.description().embedder;
         let wrong = |detail: String| PackError::Shape {
             pack: pack.id().clone(),
@@ -37,16 +40,18 @@ impl Recogniser {
             detail,
         };
         let fits = |length: Option<usize>, needed: usize| length.is_none_or(|length| length == needed);
+        let session = sessions.first().ok_or_else(|| wrong("has no device to run on".to_owned()))?;
         let batches = match session.inputs() {
             [port] => match (port.element, port.shape.as_slice()) {
-                (Element::F32, [batch @ (None | Some(1)), channels, height, width])
+                (Element::F32 | Element::F16, [batch @ (None | Some(1)), channels, height, width])
                     if fits(*channels, 3) && fits(*height, FACE_SIDE) && fits(*width, FACE_SIDE) =>
                 {
                     batch.is_none()
                 }
                 (element, shape) => {
                     return Err(wrong(format!(
-                        "takes {element:?} {shape:?} where f32 [batch, 3, {FACE_SIDE}, {FACE_SIDE}] is expected"
+                        "takes {element:?} {shape:?} where f32 or f16 [batch, 3, {FACE_SIDE}, {FACE_SIDE}] is \
+                         expected"
                     )));
                 }
             },
@@ -58,44 +63,97 @@ impl Recogniser {
         {
             return Err(wrong(format!("gives {found} numbers where the description says {dimension}")));
         }
-        let recogniser = Self { session, normalisation: description.normalisation, dimension, batches };
+        let recogniser = Self { sessions, normalisation: description.normalisation, dimension, batches };
         recogniser.check_batches(pack)?;
         Ok(recogniser)
     }
 
-    /// Embeds aligned faces, each `FACE_BYTES` of RGB, all at once if the model can.
+    /// Its sessions, one a device.
+    pub fn sessions(&self) -> &[Session] {
+        &self.sessions
+    }
+
+    /// Memory for up to `most` faces at once on a device.
     ///
     /// # Errors
-    /// [`EmbedError`] if the model fails or an embedding has no direction.
-    pub fn embed(&self, faces: &[&[u8]]) -> Result<Vec<Embedding>, EmbedError> {
-        let at_once = if self.batches { faces.len().max(1) } else { 1 };
-        let mut embeddings = Vec::with_capacity(faces.len());
-        let mut block = vec![0.0; at_once.min(faces.len()) * FACE_BYTES];
+    /// [`RunError`] if there is none.
+    pub fn feed(&self, device: usize, most: usize) -> Result<Feed, RunError> {
+        let session = &self.sessions[device];
+        let most = if self.batches { fitting_batch(session, FACE_BYTES, most) } else { 1 };
+        session.feed(&[3, FACE_SIDE, FACE_SIDE], most)
+    }
+
+    /// Embeds aligned faces, each `FACE_BYTES` of RGB. A face that fails does not fail the others. Also tells how long
+    /// the network itself took.
+    pub fn embed(
+        &self,
+        device: usize,
+        feed: &mut Feed,
+        faces: &[&[u8]],
+    ) -> (Vec<Result<Embedding, EmbedError>>, Duration) {
+        let (mut embeddings, mut network) = (Vec::with_capacity(faces.len()), Duration::ZERO);
+        let at_once = feed.most();
+        let mut run = |group: &[&[u8]]| {
+            let (values, took) = self.run(device, feed, group)?;
+            network += took;
+            Ok::<_, EmbedError>(values)
+        };
+        let normalised = |vector: &[f32]| Ok(Embedding::normalised(vector)?);
         for group in faces.chunks(at_once) {
-            for (face, part) in group.iter().zip(block.chunks_exact_mut(FACE_BYTES)) {
-                self.normalisation.write(face, FACE_SIDE, (0, 0), FACE_SIDE, part);
-            }
-            let shape = [group.len(), 3, FACE_SIDE, FACE_SIDE];
-            let outputs = self.session.run(&[TensorView::f32(&shape, &block[..group.len() * FACE_BYTES])])?;
-            let values = outputs.into_iter().next().and_then(inference::Tensor::into_f32).unwrap_or_default();
-            if values.len() != group.len() * self.dimension {
-                let expected = group.len() * self.dimension;
-                let detail = format!("{} values where {expected} are expected", values.len());
-                return Err(EmbedError::Output { model: self.session.name().to_owned(), detail });
-            }
-            for vector in values.chunks_exact(self.dimension) {
-                embeddings.push(Embedding::normalised(vector)?);
+            match run(group) {
+                Ok(values) => embeddings.extend(values.chunks_exact(self.dimension).map(normalised)),
+                Err(error) if group.len() == 1 => embeddings.push(Err(error)),
+                Err(_) => embeddings
+                    .extend(group.chunks(1).map(|alone| run(alone).and_then(|values| normalised(&values)))),
             }
         }
-        Ok(embeddings)
+        (embeddings, network)
+    }
+
+    fn run(
+        &self,
+        device: usize,
+        feed: &mut Feed,
+        faces: &[&[u8]],
+    ) -> Result<(Vec<f32>, Duration), EmbedError> {
+        let normalisation = &self.normalisation;
+        match feed.rows(faces.len())? {
+            Rows::F32(rows) => {
+                let blocks = rows.chunks_exact_mut(FACE_BYTES).zip(faces);
+                blocks
+                    .for_each(|(block, face)| normalisation.write(face, FACE_SIDE, (0, 0), FACE_SIDE, block));
+            }
+            Rows::F16(rows) => {
+                let blocks = rows.chunks_exact_mut(FACE_BYTES).zip(faces);
+                blocks
+                    .for_each(|(block, face)| normalisation.write(face, FACE_SIDE, (0, 0), FACE_SIDE, block));
+            }
+        }
+        let expected = faces.len() * self.dimension;
+        let session = &self.sessions[device];
+        let (values, took) = session.run_feed(feed, faces.len(), |outputs| {
+            let values = outputs.first().and_then(inference::Lent::floats).unwrap_or_default();
+            if values.len() < expected || values.len() % self.dimension != 0 {
+                return Err(values.len());
+            }
+            Ok(values[..expected].to_vec())
+        })?;
+        let values = values.map_err(|found| EmbedError::Output {
+            model: session.name().to_owned(),
+            detail: format!("{found} values where {expected} are expected"),
+        })?;
+        Ok((values, took))
     }
 
     /// The crops differ much in contrast, since networks quantised on the fly take one range for the whole batch.
     fn check_batches(&self, pack: &ModelPack) -> Result<(), PackError> {
-        let crops = [noise(FACE_SIDE, 1), noise(FACE_SIDE, 2), noise(FACE_SIDE, 3)];
+        let failed = |source: EmbedError| PackError::Run { pack: pack.id().clone(), source };
+        let crops: Vec<Vec<u8>> = (1..=6).map(|seed| noise(FACE_SIDE, seed)).collect();
         let crops: Vec<&[u8]> = crops.iter().map(Vec::as_slice).collect();
-        let run = |faces: &[&[u8]]| {
-            self.embed(faces).map_err(|source| PackError::Run { pack: pack.id().clone(), source })
+        let mut feed = self.feed(0, crops.len()).map_err(|error| failed(error.into()))?;
+        let mut run = |faces: &[&[u8]]| -> Result<Vec<Embedding>, PackError> {
+            let (embeddings, _) = self.embed(0, &mut feed, faces);
+            embeddings.into_iter().collect::<Result<_, _>>().map_err(failed)
         };
         for (crop, together) in crops.iter().zip(run(&crops)?) {
             for alone in run(&[crop])? {

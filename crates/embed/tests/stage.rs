@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::toys::{self, Shape};
+use common::toys::{self, Shape, ToyEmbedder};
 use embed::{EmbedConfig, Embedder, embed_events};
 use records::{
     AccountId, Batch, CheckpointDelta, DeadLetterReason, Embedding, FetchedEvent, FetchedPhoto, GivenFace,
@@ -46,7 +46,7 @@ fn every_photo_ends_in_its_event_or_in_the_dead_letters() {
     let Some(runtime) = common::runtime() else { return };
     let folder = tempfile::tempdir().unwrap();
     let shape = Shape { any_batch: true, axis: true, mixes: false };
-    let pack = toys::pack(folder.path(), shape, false, |_| {});
+    let pack = toys::pack(folder.path(), shape, ToyEmbedder::Plain, |_| {});
     let config = EmbedConfig { thumbnails: true, thumbnail_px: 32, ..EmbedConfig::default() };
     let embedder = Embedder::new(&runtime, &pack, config).unwrap();
     let bright = || Picture::Pixels(toys::plain(64, [255, 250, 240]));

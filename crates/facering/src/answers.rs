@@ -18,6 +18,7 @@ use crate::config::Settings;
 use crate::control::{self, Answers, Question, SearchQuestion};
 use crate::pipeline::{CurrentVectors, Desk, Order, StoredVectors, desk_of, stored_form};
 use crate::state::State;
+use crate::state_folders;
 
 /// Faces of one question that are searched for; a group photo has more, but nobody reads that many answers.
 const MOST_FACES: usize = 16;
@@ -220,7 +221,20 @@ impl Owner {
         }
     }
 
+    /// Erases an account everywhere: a state filled beside the one in use, or kept from before a switch, must not bring it
+    /// back.
     fn forget(&self, account: &str) -> anyhow::Result<Value> {
+        let receipt = self.forget_here(account)?;
+        for other in state_folders::all(&self.settings.root) {
+            if other != self.settings.state.path {
+                let question = Question::ForgetHere { account: account.to_owned() };
+                ask_or_open(&self.settings.clone().of_other_state(other), question)?;
+            }
+        }
+        Ok(receipt)
+    }
+
+    fn forget_here(&self, account: &str) -> anyhow::Result<Value> {
         let account = AccountId::new(account)?;
         let forgotten =
             self.at_desk(|desk| desk.forget(&account), |answer| Order::Forget(account.clone(), answer))?;
@@ -335,6 +349,7 @@ impl Answers for Owner {
         match question {
             Question::Search(question) => self.search(&question),
             Question::Forget { account } => self.forget(&account),
+            Question::ForgetHere { account } => self.forget_here(&account),
             Question::Decisions => self.list_decisions(),
             Question::Decide { author, proposal } => self.decide_on_newest(&author, proposal),
             Question::Calibrate => {

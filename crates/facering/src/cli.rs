@@ -56,6 +56,9 @@ pub enum Command {
     Run {
         /// The pipeline file, such as pipelines/stream.toml
         pipeline: PathBuf,
+        /// Fill a second state with the faces of models.pack, beside the one in use (then `models switch`)
+        #[arg(long)]
+        beside: bool,
     },
     /// Report every configuration problem at once, start nothing
     Check {
@@ -203,9 +206,9 @@ pub enum ModelsAction {
     Install {
         /// The pack
         pack: String,
-        /// A folder or zip with the files
-        #[arg(long, value_name = "FOLDER|ZIP")]
-        from: PathBuf,
+        /// A folder, a zip archive or an address with the files; the published address if not given
+        #[arg(long, value_name = "URL|FOLDER|ZIP")]
+        from: Option<String>,
         /// Accept the licence that `models list` shows
         #[arg(long)]
         accept_license: bool,
@@ -215,11 +218,48 @@ pub enum ModelsAction {
         /// The pack; models.pack if not given
         pack: Option<String>,
     },
-    /// Faces a second by batch size, and where the time goes
-    Bench {
-        /// The pack; models.pack if not given
-        pack: Option<String>,
+    /// Use the state that `run --beside` filled with this pack's faces
+    Switch {
+        /// The pack
+        pack: String,
+        /// Switch although that state has not read everything that the one in use has
+        #[arg(long)]
+        anyway: bool,
+        /// Remove the state that was in use
+        #[arg(long)]
+        remove_old: bool,
     },
+    /// Faces a second by batch size, and where the time goes
+    Bench(ModelsBenchArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct ModelsBenchArgs {
+    /// The pack; models.pack if not given
+    pub pack: Option<String>,
+    /// Batch sizes to measure
+    #[arg(long, value_delimiter = ',', default_value = "1,8,32", value_parser = batch_size)]
+    pub batches: Vec<usize>,
+    /// Seconds for each batch size
+    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
+    pub seconds: f64,
+    /// A folder with pictures instead of drawn portraits of 320 x 320 pixels
+    #[arg(long, value_name = "DIR")]
+    pub pictures: Option<PathBuf>,
+}
+
+fn batch_size(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|size| (1..=1024).contains(size))
+        .ok_or_else(|| "1 to 1024 are allowed".to_owned())
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|s| (0.01..=3600.0).contains(s))
+        .ok_or_else(|| "0.01 to 3600 are allowed".to_owned())
 }
 
 #[derive(Args, Debug)]

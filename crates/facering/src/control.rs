@@ -29,6 +29,11 @@ pub enum Question {
         /// The account.
         account: String,
     },
+    /// Erase an account in this state only; asked by the owner of another state of the same accounts.
+    ForgetHere {
+        /// The account.
+        account: String,
+    },
     /// Count dead letters, or list those of one reason.
     DeadLetters {
         /// Only this reason.

@@ -19,6 +19,7 @@ mod pipeline;
 mod service;
 mod signals;
 mod state;
+mod state_folders;
 
 use std::process::ExitCode;
 

@@ -34,10 +34,10 @@ impl State {
             && state_pack != pack.id()
         {
             bail!(
-                "the state in {} holds faces of the model pack {state_pack}, but models.pack is {}; set models.pack to \
-                 {state_pack}, or use another state.path",
+                "the state in {} holds faces of the model pack {state_pack}, but models.pack is {new}; set models.pack to \
+                 {state_pack}, or bring in {new} beside it with `facering run --beside` and `facering models switch {new}`",
                 settings.state.path.display(),
-                pack.id()
+                new = pack.id()
             );
         }
         let folder = settings.state.path.join("index");

@@ -427,7 +427,7 @@ fn is_garbled(error: &reqwest::Error) -> bool {
 }
 
 /// The deepest cause: the outer ones only repeat that something failed.
-fn explain(error: &reqwest::Error) -> String {
+pub(crate) fn explain(error: &reqwest::Error) -> String {
     let mut deepest: &dyn std::error::Error = error;
     while let Some(source) = deepest.source() {
         deepest = source;

@@ -50,8 +50,10 @@ pub struct InferenceConfig {
     pub providers: Vec<Provider>,
     /// Refuse to start if the first provider cannot be had, where otherwise the next one is taken with a warning.
     pub require: bool,
-    /// Number of the GPU, from 0.
-    pub device_id: u32,
+    /// Numbers of the GPUs to use, from 0. Each has one session of each model, and they share the work.
+    pub devices: Vec<u32>,
+    /// Folder in which TensorRT keeps the engines it builds, which takes minutes for each model. Empty: none are kept.
+    pub engine_cache: PathBuf,
     /// Threads of one model on the processor; 0 takes as many as there are cores.
     pub intra_threads: usize,
 }
@@ -62,7 +64,8 @@ impl Default for InferenceConfig {
             library: PathBuf::new(),
             providers: vec![Provider::Cpu],
             require: false,
-            device_id: 0,
+            devices: vec![0],
+            engine_cache: PathBuf::new(),
             intra_threads: 0,
         }
     }
@@ -79,8 +82,11 @@ impl InferenceConfig {
         if self.providers.iter().enumerate().any(|(at, p)| self.providers[..at].contains(p)) {
             wrong("providers", "names a provider twice; name each of cpu, cuda, tensorrt at most once");
         }
-        if self.device_id > 255 {
-            wrong("device_id", "is above 255; GPUs are counted from 0");
+        if self.devices.is_empty() {
+            wrong("devices", "is empty; name at least one GPU by its number, like [0]");
+        }
+        if self.devices.iter().enumerate().any(|(at, d)| *d > 255 || self.devices[..at].contains(d)) {
+            wrong("devices", "names a GPU twice or one above 255; GPUs are counted from 0");
         }
         if self.intra_threads > 1024 {
             wrong("intra_threads", "is above 1024; allowed are 0 (all cores) to 1024");
@@ -89,6 +95,12 @@ impl InferenceConfig {
             wrong("library", "does not exist; name libonnxruntime.so or its folder, or leave it empty");
         }
         problems
+    }
+
+    /// Devices that get a session of each model: those configured, or the one processor.
+    pub(crate) fn sessions(&self) -> Vec<u32> {
+        let gpu = self.providers.iter().any(|provider| provider.is_gpu());
+        if gpu { self.devices.clone() } else { vec![0] }
     }
 
     /// Threads to give a session.
@@ -111,14 +123,17 @@ mod tests {
             library: "/nowhere/libonnxruntime.so".into(),
             providers: vec![],
             require: true,
-            device_id: 300,
+            devices: vec![300],
+            engine_cache: PathBuf::new(),
             intra_threads: 5000,
         };
         let keys: Vec<String> = wrong.problems().into_iter().map(|(key, _)| key).collect();
-        assert_eq!(keys, ["providers", "device_id", "intra_threads", "library"]);
+        assert_eq!(keys, ["providers", "devices", "intra_threads", "library"]);
         let twice =
             InferenceConfig { providers: vec![Provider::Cpu, Provider::Cpu], ..InferenceConfig::default() };
         assert_eq!(twice.problems().len(), 1);
+        let none = InferenceConfig { devices: vec![], ..InferenceConfig::default() };
+        assert_eq!(none.problems().len(), 1);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 mod config;
 mod error;
+mod feed;
 mod library;
 mod runtime;
 mod session;
@@ -17,6 +18,8 @@ mod tensor;
 
 pub use config::{InferenceConfig, Provider};
 pub use error::{RunError, StartError};
+pub use feed::{Feed, Rows};
+pub use half::f16;
 pub use runtime::Runtime;
 pub use session::{Port, Session};
-pub use tensor::{Element, Tensor, TensorData, TensorView, ViewData};
+pub use tensor::{Element, Lent, Tensor, TensorData, TensorView, ViewData};

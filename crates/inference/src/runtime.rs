@@ -62,7 +62,7 @@ impl Runtime {
         let runtime = Self { environment, library, config: config.clone() };
         if let (true, Some(first)) = (config.require, config.providers.first()) {
             runtime
-                .builder(&[*first])
+                .builder(&[*first], runtime.first_device())
                 .map_err(|detail| StartError::ProviderMissing { provider: *first, detail })?;
         }
         Ok(runtime)
@@ -83,14 +83,40 @@ impl Runtime {
         ort::info()
     }
 
-    /// A session for the model in a file.
+    /// A session for the model in a file, on the first device.
     ///
     /// # Errors
     /// [`StartError::ModelRefused`] if the file is missing or no model, [`StartError::ProviderMissing`] if the first
     /// provider is required and cannot run it.
     pub fn session_from_file(&self, path: &Path) -> Result<Session, StartError> {
+        self.session_on(path, self.first_device())
+    }
+
+    /// One session for the model in a file on each configured device, in their order; one in all without a GPU.
+    ///
+    /// # Errors
+    /// As [`Runtime::session_from_file`].
+    pub fn sessions_from_file(&self, path: &Path) -> Result<Vec<Session>, StartError> {
+        let mut sessions = Vec::new();
+        for device in self.config.sessions() {
+            let session = self.session_on(path, device)?;
+            let gpu = session.provider().is_gpu();
+            sessions.push(session);
+            if !gpu {
+                // The processor took over; it is there once, however many GPUs were hoped for.
+                break;
+            }
+        }
+        Ok(sessions)
+    }
+
+    fn first_device(&self) -> u32 {
+        self.config.devices.first().copied().unwrap_or(0)
+    }
+
+    fn session_on(&self, path: &Path, device: u32) -> Result<Session, StartError> {
         let name = path.display().to_string();
-        self.session(&name, |builder| builder.commit_from_file(path))
+        self.session(&name, device, |builder| builder.commit_from_file(path))
     }
 
     /// A session for a model in memory; `name` stands in messages.
@@ -98,24 +124,25 @@ impl Runtime {
     /// # Errors
     /// As [`Runtime::session_from_file`].
     pub fn session_from_bytes(&self, name: &str, model: &[u8]) -> Result<Session, StartError> {
-        self.session(name, |builder| builder.commit_from_memory(model))
+        self.session(name, self.first_device(), |builder| builder.commit_from_memory(model))
     }
 
     /// Tries all configured providers, then leaves out the first again and again, down to the processor alone.
     fn session(
         &self,
         name: &str,
+        device: u32,
         commit: impl Fn(&mut SessionBuilder) -> ort::Result<ort::session::Session>,
     ) -> Result<Session, StartError> {
         let refused = |detail: String| StartError::ModelRefused { model: name.to_owned(), detail };
         let mut providers = self.config.providers.as_slice();
         loop {
             let attempt = self
-                .builder(providers)
+                .builder(providers, device)
                 .and_then(|mut builder| commit(&mut builder).map_err(|error| error.to_string()));
             let provider = providers.first().copied().unwrap_or(Provider::Cpu);
             let detail = match attempt {
-                Ok(session) => return Ok(Session::new(name, session, provider)),
+                Ok(session) => return Ok(Session::new(name, session, provider, device)),
                 Err(detail) => detail,
             };
             match providers {
@@ -131,7 +158,7 @@ impl Runtime {
         }
     }
 
-    fn builder(&self, providers: &[Provider]) -> Result<SessionBuilder, String> {
+    fn builder(&self, providers: &[Provider], device: u32) -> Result<SessionBuilder, String> {
         let plain = |error: ort::Error<SessionBuilder>| error.to_string();
         let mut builder = ort::session::Session::builder(&self.environment)
             .map_err(|error| error.to_string())?
@@ -141,13 +168,20 @@ impl Runtime {
             .map_err(plain)?
             .with_inter_op_spinning(false)
             .map_err(plain)?;
-        let device = i32::try_from(self.config.device_id).unwrap_or(0);
+        let device = i32::try_from(device).unwrap_or(0);
         for provider in providers {
             let registered = match provider {
                 Provider::Cpu => ort::ep::CPU::default().register(&mut builder),
                 Provider::Cuda => ort::ep::CUDA::default().with_device_id(device).register(&mut builder),
                 Provider::TensorRt => {
-                    ort::ep::TensorRT::default().with_device_id(device).register(&mut builder)
+                    let engines = ort::ep::TensorRT::default().with_device_id(device);
+                    let cache = &self.config.engine_cache;
+                    let engines = if cache.as_os_str().is_empty() {
+                        engines
+                    } else {
+                        engines.with_engine_cache(true).with_engine_cache_path(cache.display())
+                    };
+                    engines.register(&mut builder)
                 }
             };
             registered.map_err(|error| error.to_string())?;

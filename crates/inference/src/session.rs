@@ -1,12 +1,11 @@
 //! One model, ready to run.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::SessionInputValue;
 use ort::value::{DynValue, Tensor as Owned, TensorElementType, TensorRef, ValueType};
 
-use crate::{Element, Provider, RunError, Tensor, TensorData, TensorView, ViewData};
+use crate::{Element, Lent, Provider, RunError, Tensor, TensorData, TensorView, ViewData};
 
 /// An input or output of a model.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,13 +30,14 @@ impl Port {
     }
 }
 
-/// A loaded model. Threads may share it; one runs at a time.
+/// A loaded model on one device. Threads may share it; one runs at a time.
 pub struct Session {
     name: String,
     inner: Mutex<ort::session::Session>,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
     provider: Provider,
+    device: u32,
 }
 
 impl std::fmt::Debug for Session {
@@ -52,14 +52,25 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    pub(crate) fn new(name: &str, session: ort::session::Session, provider: Provider) -> Self {
+    pub(crate) fn new(name: &str, session: ort::session::Session, provider: Provider, device: u32) -> Self {
         Self {
             name: name.to_owned(),
             inputs: session.inputs().iter().map(Port::of).collect(),
             outputs: session.outputs().iter().map(Port::of).collect(),
             inner: Mutex::new(session),
             provider,
+            device,
         }
+    }
+
+    /// Number of the GPU, where the provider is one.
+    pub fn device(&self) -> u32 {
+        self.device
+    }
+
+    /// The model itself, by one thread at a time.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ort::session::Session> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The model's file or name, for messages.
@@ -102,7 +113,7 @@ impl Session {
 
     fn run_plain(&self, inputs: &[TensorView<'_>]) -> Result<Vec<Tensor>, RunError> {
         let values = inputs.iter().map(|view| self.lend(view)).collect::<Result<Vec<_>, _>>()?;
-        let mut session = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut session = self.lock();
         let outputs = session.run(values.as_slice()).map_err(|error| self.failed(&error))?;
         self.outputs.iter().enumerate().map(|(at, port)| self.copied(port, &outputs[at])).collect()
     }
@@ -114,13 +125,12 @@ impl Session {
     fn run_bound(&self, inputs: &[TensorView<'_>]) -> Result<Vec<Tensor>, RunError> {
         let failed = |error: ort::Error| self.failed(&error);
         let values = inputs.iter().map(|view| self.own(view)).collect::<Result<Vec<_>, _>>()?;
-        let mut session = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut session = self.lock();
         let mut binding = session.create_binding().map_err(failed)?;
         for (port, value) in self.inputs.iter().zip(&values) {
             binding.bind_input(port.name.as_str(), value).map_err(failed)?;
         }
-        let host = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)
-            .map_err(failed)?;
+        let host = crate::feed::host_memory().map_err(failed)?;
         for port in &self.outputs {
             binding.bind_output_to_device(port.name.as_str(), &host).map_err(failed)?;
         }
@@ -139,7 +149,7 @@ impl Session {
             .collect()
     }
 
-    fn failed(&self, error: &ort::Error) -> RunError {
+    pub(crate) fn failed(&self, error: &ort::Error) -> RunError {
         RunError::Failed { model: self.name.clone(), detail: error.to_string() }
     }
 
@@ -178,28 +188,42 @@ impl Session {
         owned.map_err(|error| self.failed(&error))
     }
 
-    fn copied(&self, port: &Port, value: &DynValue) -> Result<Tensor, RunError> {
+    /// An output's values where they lie.
+    pub(crate) fn lent<'v>(&self, port: &Port, value: &'v DynValue) -> Result<Lent<'v>, RunError> {
         let failed = |error: ort::Error| self.failed(&error);
-        macro_rules! copy {
+        macro_rules! lend {
             ($element:ty, $variant:ident) => {{
                 let (shape, data) = value.try_extract_tensor::<$element>().map_err(failed)?;
                 let shape = shape.iter().map(|length| usize::try_from(*length).unwrap_or(0)).collect();
-                Ok(Tensor { shape, data: TensorData::$variant(data.to_vec()) })
+                Ok(Lent { shape, data: ViewData::$variant(data) })
             }};
         }
         match port.element {
-            Element::F32 => copy!(f32, F32),
-            Element::F16 => copy!(half::f16, F16),
-            Element::U8 => copy!(u8, U8),
-            Element::I8 => copy!(i8, I8),
-            Element::I32 => copy!(i32, I32),
-            Element::I64 => copy!(i64, I64),
+            Element::F32 => lend!(f32, F32),
+            Element::F16 => lend!(half::f16, F16),
+            Element::U8 => lend!(u8, U8),
+            Element::I8 => lend!(i8, I8),
+            Element::I32 => lend!(i32, I32),
+            Element::I64 => lend!(i64, I64),
             Element::Other => Err(RunError::OutputType {
                 model: self.name.clone(),
                 output: port.name.clone(),
                 element: port.element,
             }),
         }
+    }
+
+    fn copied(&self, port: &Port, value: &DynValue) -> Result<Tensor, RunError> {
+        let Lent { shape, data } = self.lent(port, value)?;
+        let data = match data {
+            ViewData::F32(values) => TensorData::F32(values.to_vec()),
+            ViewData::F16(values) => TensorData::F16(values.to_vec()),
+            ViewData::U8(values) => TensorData::U8(values.to_vec()),
+            ViewData::I8(values) => TensorData::I8(values.to_vec()),
+            ViewData::I32(values) => TensorData::I32(values.to_vec()),
+            ViewData::I64(values) => TensorData::I64(values.to_vec()),
+        };
+        Ok(Tensor { shape, data })
     }
 }
 
@@ -216,12 +240,12 @@ fn element_of(element: TensorElementType) -> Element {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::{InferenceConfig, Runtime};
 
     /// A graph `y = x + x` over `[batch, 2]` floats, written out as protobuf.
-    fn doubling() -> Vec<u8> {
+    pub fn doubling() -> Vec<u8> {
         fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
             [&[number << 3 | 2, bytes.len() as u8], bytes].concat()
         }
@@ -239,7 +263,7 @@ mod tests {
         [number(1, 8), field(7, &graph), field(8, &number(2, 13))].concat()
     }
 
-    fn runtime() -> Option<Runtime> {
+    pub fn runtime() -> Option<Runtime> {
         match Runtime::start(&InferenceConfig { intra_threads: 1, ..InferenceConfig::default() }) {
             Ok(runtime) => Some(runtime),
             Err(error) => {

@@ -1,5 +1,7 @@
 //! Tensors in and out: plain data with a shape, row-major.
 
+use std::borrow::Cow;
+
 use half::f16;
 
 /// The type of a tensor's values.
@@ -79,6 +81,32 @@ macro_rules! view_from {
     };
 }
 view_from!(f32: f32 => F32, f16: f16 => F16, u8: u8 => U8, i8: i8 => I8, i32: i32 => I32, i64: i64 => I64);
+
+/// A tensor that a session lends for reading, until its next run.
+pub struct Lent<'a> {
+    /// Length of each axis, outermost first.
+    pub shape: Vec<usize>,
+    /// The values, row-major.
+    pub data: ViewData<'a>,
+}
+
+impl<'a> Lent<'a> {
+    /// The floats; fp16 is widened. `None` for integers.
+    pub fn floats(&self) -> Option<Cow<'a, [f32]>> {
+        match self.data {
+            ViewData::F32(values) => Some(Cow::Borrowed(values)),
+            ViewData::F16(values) => Some(values.iter().map(|value| value.to_f32()).collect()),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Lent<'_> {
+    /// Leaves out the values, which may be an embedding.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Lent({:?})", self.shape)
+    }
+}
 
 /// Values that a session gave.
 #[derive(Clone, PartialEq)]

@@ -66,6 +66,21 @@ impl Committer {
         self.write(writes)?;
         Ok(decision)
     }
+
+    /// Takes over the log of another state of the same accounts, in a commit of its own. A decision that both have is
+    /// written once more as it stands there.
+    ///
+    /// # Errors
+    /// As [`Committer::commit`].
+    pub fn adopt_decisions(&mut self, log: &[Decision]) -> Result<(), StoreError> {
+        let engine = self.engine.clone();
+        let mut writes = Writes::new(&engine);
+        for decision in log {
+            let row = DecisionRow(decision.clone()).to_bytes();
+            writes.put(&engine.keyspaces.decisions, decision.id.0.to_be_bytes(), row);
+        }
+        if log.is_empty() { Ok(()) } else { self.write(writes).map(drop) }
+    }
 }
 
 /// Takes an account, and pictures that go with it, out of the log. What only spoke of it stays as an empty place, so

@@ -42,10 +42,14 @@ def export_detector(weights, path, data, seed):
     model = detector.Detector()
     model.load_state_dict(torch.load(weights))
     common.fold(detector.measure(model, detector_data(data)[0], seed))
+    export_model(model, path)
+
+
+def export_model(model, path):
     names = [f"{what}_{stride}" for what in ("score", "bbox", "kps") for stride in detector.STRIDES]
     dynamic = {name: {0: "batch", 1: "anchors_" + name.split("_")[1]} for name in names}
     dynamic["input"] = {0: "batch", 2: "height", 3: "width"}
-    common.export(model, path, torch.zeros(1, 3, 320, 320), names, dynamic)
+    common.export(model, str(path), torch.zeros(1, 3, 320, 320), names, dynamic)
 
 
 def main():

@@ -2,7 +2,8 @@
 
 use records::{FaceBox, Landmarks};
 
-use super::{Detection, Placement};
+use super::Detection;
+use crate::canvas::Placement;
 
 /// What a network proposes, in pixels of the canvas.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -19,10 +20,15 @@ pub struct Candidate {
 /// forever.
 const MOST: usize = 2000;
 
-/// Keeps the best of those that overlap by more than `threshold` (greedy non-maximum suppression), maps them to pixels
-/// of the picture and sorts them by area, largest first. Candidates without area or with a value that is not finite are
-/// left out.
-pub fn settle(mut candidates: Vec<Candidate>, placement: &Placement, threshold: f32) -> Vec<Detection> {
+/// Keeps the best of those that overlap by more than `threshold` (greedy non-maximum suppression), leaves out what is
+/// narrower than `smallest` pixels of the canvas, maps the rest to pixels of the picture and sorts them by area, largest
+/// first. Candidates without area or with a value that is not finite are left out.
+pub fn settle(
+    mut candidates: Vec<Candidate>,
+    placement: &Placement,
+    threshold: f32,
+    smallest: f32,
+) -> Vec<Detection> {
     candidates.retain(|c| {
         let [left, top, right, bottom] = c.corners;
         let finite = c.corners.iter().chain(c.landmarks.as_flattened()).all(|v| v.is_finite());
@@ -38,6 +44,7 @@ pub fn settle(mut candidates: Vec<Candidate>, placement: &Placement, threshold: 
     }
     let mut faces: Vec<Detection> = kept
         .into_iter()
+        .filter(|kept| kept.corners[2] - kept.corners[0] >= smallest)
         .map(|Candidate { corners: [left, top, right, bottom], landmarks, score }| {
             let ([x1, y1], [x2, y2]) = (placement.back([left, top]), placement.back([right, bottom]));
             Detection {
@@ -77,9 +84,11 @@ mod tests {
                 candidate([30.0, 30.0, 60.0, 60.0], 0.6),
                 candidate([0.0, 0.0, f32::NAN, 9.0], 0.99),
                 candidate([9.0, 0.0, 3.0, 9.0], 0.99),
+                candidate([70.0, 70.0, 74.0, 90.0], 0.99),
             ],
             &Placement { scale: 2.0, offset: [10.0, 0.0] },
             0.4,
+            5.0,
         );
         let places: Vec<FaceBox> = found.iter().map(|face| face.place).collect();
         let largest = FaceBox { x1: 10.0, y1: 15.0, x2: 25.0, y2: 30.0 };

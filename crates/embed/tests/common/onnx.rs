@@ -1,5 +1,7 @@
 //! Small ONNX models, written as protobuf by hand (field numbers from onnx.proto, IR version 8, operator set 13).
 
+use inference::f16;
+
 /// A float constant.
 pub struct Constant {
     pub name: String,
@@ -28,14 +30,16 @@ pub fn node(operator: &'static str, inputs: &[&str], output: &str) -> Node {
     Node { operator, inputs, output: output.to_owned(), attributes: Vec::new() }
 }
 
-/// The file's bytes. Integer constants (shapes) are given by `shapes`.
+/// The file's bytes, with floats of 32 bits or half of that. Integer constants (shapes) are given by `shapes`.
 pub fn model(
+    half: bool,
     nodes: &[Node],
     constants: &[Constant],
     shapes: &[(&str, &[i64])],
     inputs: &[Port],
     outputs: &[Port],
 ) -> Vec<u8> {
+    let element = if half { 10 } else { 1 };
     let mut graph = Vec::new();
     for node in nodes {
         let mut bytes = Vec::new();
@@ -61,15 +65,18 @@ pub fn model(
     }
     field(&mut graph, 2, b"test");
     for constant in constants {
-        let raw: Vec<u8> = constant.values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        field(&mut graph, 5, &tensor(&constant.name, &constant.shape, 1, &raw));
+        let bytes = |value: &f32| {
+            if half { f16::from_f32(*value).to_le_bytes().to_vec() } else { value.to_le_bytes().to_vec() }
+        };
+        let raw: Vec<u8> = constant.values.iter().flat_map(bytes).collect();
+        field(&mut graph, 5, &tensor(&constant.name, &constant.shape, element, &raw));
     }
     for (name, values) in shapes {
         let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         field(&mut graph, 5, &tensor(name, &[values.len() as i64], 7, &raw));
     }
-    inputs.iter().for_each(|input| field(&mut graph, 11, &port(input)));
-    outputs.iter().for_each(|output| field(&mut graph, 12, &port(output)));
+    inputs.iter().for_each(|input| field(&mut graph, 11, &port(input, element)));
+    outputs.iter().for_each(|output| field(&mut graph, 12, &port(output, element)));
     let (mut set, mut model) = (Vec::new(), Vec::new());
     number(&mut set, 2, 13);
     number(&mut model, 1, 8);
@@ -87,7 +94,7 @@ fn tensor(name: &str, shape: &[i64], element: u64, raw: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn port((name, shape): &Port) -> Vec<u8> {
+fn port((name, shape): &Port, element: u64) -> Vec<u8> {
     let mut axes = Vec::new();
     for (at, length) in shape.iter().enumerate() {
         let mut axis = Vec::new();
@@ -98,7 +105,7 @@ fn port((name, shape): &Port) -> Vec<u8> {
         field(&mut axes, 1, &axis);
     }
     let (mut tensor, mut kind, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
-    number(&mut tensor, 1, 1);
+    number(&mut tensor, 1, element);
     field(&mut tensor, 2, &axes);
     field(&mut kind, 1, &tensor);
     field(&mut bytes, 1, name.as_bytes());

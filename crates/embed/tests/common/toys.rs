@@ -35,7 +35,7 @@ pub struct Shape {
 }
 
 /// SCRFD's nine outputs.
-pub fn detector(shape: Shape) -> Vec<u8> {
+pub fn detector(shape: Shape, half: bool) -> Vec<u8> {
     let axes = if shape.mixes { vec![0, 1, 2, 3] } else { vec![1, 2, 3] };
     let mut brightest = node("ReduceMax", &["in"], "max");
     brightest.attributes = vec![("axes", Attribute::Ints(axes)), ("keepdims", Attribute::Int(1))];
@@ -87,11 +87,11 @@ pub fn detector(shape: Shape) -> Vec<u8> {
     }
     let batch = (!shape.any_batch).then_some(1);
     let input: Port = ("in".into(), vec![batch, Some(3), Some(SIDE as i64), Some(SIDE as i64)]);
-    model(&nodes, &constants, &shapes, &[input], &outputs)
+    model(half, &nodes, &constants, &shapes, &[input], &outputs)
 }
 
 /// The mean of each channel; if it mixes, the batch's mean is added.
-pub fn embedder(mixes: bool) -> Vec<u8> {
+pub fn embedder(mixes: bool, half: bool) -> Vec<u8> {
     let mut mean = node("ReduceMean", &["in"], if mixes { "own" } else { "out" });
     mean.attributes = vec![("axes", Attribute::Ints(vec![2, 3])), ("keepdims", Attribute::Int(0))];
     let mut nodes: Vec<Node> = vec![mean];
@@ -101,14 +101,27 @@ pub fn embedder(mixes: bool) -> Vec<u8> {
         nodes.extend([all, node("Add", &["own", "all"], "out")]);
     }
     let input: Port = ("in".into(), vec![None, Some(3), Some(112), Some(112)]);
-    model(&nodes, &[], &[], &[input], &[("out".into(), vec![None, Some(3)])])
+    model(half, &nodes, &[], &[], &[input], &[("out".into(), vec![None, Some(3)])])
+}
+
+/// An embedder.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum ToyEmbedder {
+    /// The mean of each channel.
+    Plain,
+    /// The batch's mean is added.
+    Mixing,
+    /// Random weights, quantised to int8 by `data/int8/make.py`.
+    Int8,
+    /// The plain one in fp16 from the input to the output, as is the pack's detector then.
+    Half,
 }
 
 /// Writes the pack into a folder and installs it.
 pub fn pack(
     folder: &Path,
     shape: Shape,
-    mixing_embedder: bool,
+    embedder: ToyEmbedder,
     change: impl FnOnce(&mut PackDescription),
 ) -> ModelPack {
     let known = known_packs().unwrap();
@@ -118,9 +131,16 @@ pub fn pack(
     description.dimension = 3;
     description.detector.input_size = SIDE;
     description.embedder.normalisation.mean = [200.0; 3];
+    (description.detector.sha256, description.embedder.sha256) = (None, None);
     change(&mut description);
-    std::fs::write(folder.join(&description.detector.file), detector(shape)).unwrap();
-    std::fs::write(folder.join(&description.embedder.file), embedder(mixing_embedder)).unwrap();
+    let half = embedder == ToyEmbedder::Half;
+    let model = match embedder {
+        ToyEmbedder::Plain | ToyEmbedder::Half => self::embedder(false, half),
+        ToyEmbedder::Mixing => self::embedder(true, false),
+        ToyEmbedder::Int8 => include_bytes!("../data/int8/embedder.onnx").to_vec(),
+    };
+    std::fs::write(folder.join(&description.detector.file), detector(shape, half)).unwrap();
+    std::fs::write(folder.join(&description.embedder.file), model).unwrap();
     embed::install_pack(&description, folder, false).unwrap()
 }
 

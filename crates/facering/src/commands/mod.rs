@@ -27,7 +27,7 @@ use crate::cli::{Cli, Command, Common};
 pub fn execute(cli: Cli) -> anyhow::Result<()> {
     let Cli { common, command } = cli;
     match command {
-        Command::Run { pipeline } => run::execute(&common, &pipeline),
+        Command::Run { pipeline, beside } => run::execute(&common, &pipeline, beside),
         Command::Check { pipeline } => check::execute(&common, &pipeline),
         Command::Demo(arguments) => demo::execute(&common, &arguments),
         Command::Index { action } => index::execute(&common, &action),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use ingest::SourceConfig;
 use serde_json::json;
 
@@ -17,8 +17,14 @@ use crate::{service, signals};
 /// How long requests under way may still take at the end.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
-pub fn execute(common: &Common, file: &Path) -> anyhow::Result<()> {
+pub fn execute(common: &Common, file: &Path, beside: bool) -> anyhow::Result<()> {
     let mut settings = Settings::load(common, Some(file))?;
+    if beside {
+        settings = settings.beside();
+        std::fs::create_dir_all(&settings.state.path)
+            .with_context(|| format!("{} cannot be made", settings.state.path.display()))?;
+        tracing::info!("filling a state beside the one in use, in {}", settings.state.path.display());
+    }
     match (&settings.pipeline.kind, &settings.source) {
         (PipelineKind::Stream, SourceConfig::Parquet(_)) => {
             return Err(Misconfigured::usage(

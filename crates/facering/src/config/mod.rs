@@ -5,13 +5,14 @@
 mod layers;
 mod own;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use layers::{Layers, Problem};
 pub use own::{OutputConfig, PipelineConfig, PipelineKind};
 
 use crate::cli::Common;
 use crate::outcome::Misconfigured;
+use crate::state_folders;
 
 /// The settings file that lists everything; a test holds it against the defaults in code.
 #[cfg(test)]
@@ -50,8 +51,10 @@ pub struct Settings {
     pub models: embed::ModelsConfig,
     /// How faces are found and embedded.
     pub embed: embed::EmbedConfig,
-    /// The state folder.
+    /// The state in use: `path` is [`Settings::root`], or the folder of a pack below it.
     pub state: store::StoreConfig,
+    /// The configured state folder.
+    pub root: PathBuf,
     /// The face index.
     pub index: index::IndexConfig,
     /// The detector.
@@ -104,7 +107,8 @@ impl Settings {
         } else {
             ingest::SourceConfig::Kafka(ingest::KafkaConfig::default())
         };
-        let settings = Self {
+        let mut settings = Self {
+            root: PathBuf::new(),
             pipeline: layers.section("pipeline", PipelineConfig::default(), PipelineConfig::problems),
             source: layers.section(
                 "source",
@@ -130,7 +134,40 @@ impl Settings {
             }),
         };
         let problems = layers.into_problems(SECTIONS);
-        if problems.is_empty() { Ok(settings) } else { Err(anyhow::Error::new(Misconfigured(problems))) }
+        if !problems.is_empty() {
+            return Err(anyhow::Error::new(Misconfigured(problems)));
+        }
+        settings.root.clone_from(&settings.state.path);
+        settings.state.path = state_folders::active(&settings.root)?;
+        Ok(settings)
+    }
+
+    /// The same for another state below the configured folder, with the pack whose faces it holds.
+    pub fn of_other_state(mut self, folder: PathBuf) -> Self {
+        self.output.path = folder.join("output");
+        self.state.path = folder;
+        // A state that cannot be opened is owned by a process, which knows its pack.
+        if let Ok(store) = store::Store::open(&self.state)
+            && let Some(pack) = store.reader().pack()
+        {
+            self.models.pack = pack.to_string();
+        }
+        self
+    }
+
+    /// The same for a state that `models.pack` fills beside the one in use: it reads the same source as another consumer,
+    /// writes its snapshots into its own folder, publishes no dead letters a second time, and serves nobody.
+    pub fn beside(mut self) -> Self {
+        let pack = self.models.pack.clone();
+        self.state.path = state_folders::of_pack(&self.root, &pack);
+        self.output.path = self.state.path.join("output");
+        self.serve.listen.clear();
+        self.dead_letters =
+            ingest::DeadLetterConfig { topic: None, file: Some(self.state.path.join("dead_letters.jsonl")) };
+        if let ingest::SourceConfig::Kafka(kafka) = &mut self.source {
+            kafka.group = format!("{}-{pack}", kafka.group);
+        }
+        self
     }
 }
 

@@ -30,6 +30,8 @@ use crate::state::State;
 
 /// Batches that may wait between two stages.
 const WAITING: usize = 2;
+/// Batches in the embed stage at once.
+const EMBEDDED_AT_ONCE: usize = 2;
 
 /// How a flow ended.
 #[derive(PartialEq, Eq, Debug)]
@@ -227,6 +229,7 @@ async fn fetch(
     Ok(())
 }
 
+/// While one batch is finished the next is begun, so that the networks do not run dry between them; they leave in order.
 async fn embed(
     embedder: Arc<Embedder>,
     progress: Arc<Progress>,
@@ -234,15 +237,32 @@ async fn embed(
     next: mpsc::Sender<Batch<EmbeddedEvent>>,
     mut given_up: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    while let Some(batch) = work.recv().await {
-        let (embedder, start) = (Arc::clone(&embedder), Instant::now());
-        let embedding = tokio::task::spawn_blocking(move || embed_events(&embedder, batch));
-        let batch = tokio::select! {
-            batch = embedding => batch.context("embedding panicked")?,
+    let one = |batch: Batch<FetchedEvent>| {
+        let (embedder, progress) = (Arc::clone(&embedder), Arc::clone(&progress));
+        async move {
+            let start = Instant::now();
+            let batch = tokio::task::spawn_blocking(move || embed_events(&embedder, batch))
+                .await
+                .context("embedding panicked")?;
+            progress.spent(super::progress::Stage::Embed, start);
+            anyhow::Ok(batch)
+        }
+    };
+    let mut under_way = FuturesOrdered::new();
+    let mut ended = false;
+    while !(ended && under_way.is_empty()) {
+        let done = tokio::select! {
+            work = work.recv(), if !ended && under_way.len() < EMBEDDED_AT_ONCE => {
+                match work {
+                    Some(batch) => under_way.push_back(one(batch)),
+                    None => ended = true,
+                }
+                continue;
+            }
+            Some(done) = under_way.next() => done?,
             () = desk_is_done(&mut given_up) => break,
         };
-        progress.spent(super::progress::Stage::Embed, start);
-        if next.send(batch).await.is_err() {
+        if next.send(done).await.is_err() {
             break;
         }
     }
