@@ -54,5 +54,5 @@ pub use input::{
     Split,
 };
 pub use quarantine::Quarantined;
-pub use snapshot::{Thumbnail, latest, previous, read_snapshot, write_snapshot};
+pub use snapshot::{Keep, Thumbnail, latest, previous, read_snapshot, write_snapshot};
 pub use tail::{PackCalibration, TailPoint};

@@ -19,6 +19,7 @@ mod pipeline;
 mod service;
 mod signals;
 mod state;
+mod terminal;
 
 use std::process::ExitCode;
 

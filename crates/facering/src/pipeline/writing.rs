@@ -5,7 +5,7 @@
 //! - A stop is waited for no longer than configured: commits are atomic, so whatever is not committed by then is read
 //!   again at the next start.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use records::{Batch, EmbeddedEvent};
 use tokio::sync::{mpsc, watch};
@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use super::desk::{Desk, Verdict};
 use super::flow::{End, Order, Work};
 use super::letters;
-use super::progress::{Progress, Stage};
+use super::progress::Progress;
 use super::publishing::Publisher;
 
 /// How long the last dead letters are waited for at the end of a source.
@@ -71,15 +71,15 @@ impl Writing<'_> {
 
     /// False if the batch has to be fetched again.
     fn commit(&mut self, mut batch: Batch<EmbeddedEvent>) -> anyhow::Result<bool> {
-        let start = Instant::now();
         letters::bound_copies(&mut batch.dead);
-        let verdict = tokio::task::block_in_place(|| self.desk.commit(batch))?;
-        self.progress.spent(Stage::Commit, start);
+        let delta = batch.delta.clone();
+        let reasons: Vec<_> = batch.dead.iter().map(|letter| letter.reason).collect();
+        let verdict = tokio::task::block_in_place(|| self.desk.commit(batch, self.progress))?;
         let Verdict::Committed(done) = verdict else { return Ok(false) };
         self.progress.committed(&done);
-        let checkpoint = self.desk.store().reader().checkpoint().clone();
-        self.progress.passed(&checkpoint);
-        self.committed.send_replace(checkpoint);
+        self.progress.passed(&delta);
+        self.progress.given_up(reasons.iter().map(|reason| reason.as_str()));
+        self.committed.send_replace(self.desk.store().reader().checkpoint().clone());
         if done.dead_letters > 0 {
             self.publisher.offer(&self.desk.store().reader())?;
         }

@@ -1,6 +1,5 @@
 //! Reads the files one after the other.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -8,7 +7,9 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
+use parquet::file::reader::{ChunkReader, Length};
 use records::{Batch, CheckpointDelta, DeadLetter, EventBody, PartitionId, Position, ProfileEvent, Span};
+use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use super::files::{SourceFile, find};
@@ -52,7 +53,7 @@ impl Reader {
     /// Finds the files and reads all their footers.
     ///
     /// # Errors
-    /// [`SourceError::Path`], [`SourceError::Damaged`], [`SourceError::Schema`] or [`SourceError::Shrunk`].
+    /// [`SourceError::Path`], [`SourceError::Store`], [`SourceError::Damaged`] or [`SourceError::Schema`].
     pub(crate) fn open(
         config: &ParquetConfig,
         positions: Arc<dyn Positions>,
@@ -62,7 +63,7 @@ impl Reader {
     ) -> Result<Self, SourceError> {
         let mut files = Vec::new();
         let mut first: Option<(String, Layout)> = None;
-        for file in find(&config.path)? {
+        for file in find(config)? {
             let metadata = load(&file)?;
             let schema = |detail| SourceError::Schema { file: file.name.clone(), detail };
             let layout = Layout::of(metadata.schema()).map_err(schema)?;
@@ -75,21 +76,17 @@ impl Reader {
                 }
             }
             let rows = u64::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or(0);
-            let partition = PartitionId::file(&file.name);
-            if let Some(Position(position)) = positions.position(&partition)
-                && position > rows
-            {
-                return Err(SourceError::Shrunk { file: file.name, position, rows });
-            }
+            let partition = PartitionId::file(&format!("{}#{}", file.name, fingerprint(&file)?));
             files.push(Checked { file, partition, rows });
         }
         let kind = first.map_or(Kind::Profiles, |(_, layout)| layout.kind);
         Ok(Self { config: config.clone(), positions, sender, control, stop, files, kind })
     }
 
-    /// Rows of all files together.
+    /// Rows of all files together that were not read yet.
     pub(crate) fn rows(&self) -> u64 {
-        self.files.iter().map(|file| file.rows).sum()
+        let read = |file: &Checked| self.positions.position(&file.partition).map_or(0, |position| position.0);
+        self.files.iter().map(|file| file.rows.saturating_sub(read(file))).sum()
     }
 
     /// Reads from where the state stands to the end of the last file.
@@ -119,8 +116,8 @@ impl Reader {
         let metadata = load(&file.file)?;
         let layout = Layout::of(metadata.schema())
             .map_err(|detail| SourceError::Schema { file: file.file.name.clone(), detail })?;
-        let damaged = |e: &dyn std::fmt::Display| damaged(&file.file, e);
-        let opened = File::open(&file.file.path).map_err(|e| damaged(&e))?;
+        let damaged = |e: &dyn std::fmt::Display| file.file.damaged(e);
+        let opened = file.file.open()?;
         let groups = metadata.metadata().row_groups();
         // Row groups that lie wholly before the position are never touched.
         let (mut skipped, mut before) = (0, 0);
@@ -174,7 +171,7 @@ impl Reader {
             Kind::Profiles => profiles::events(batch, &file.partition, first),
             Kind::Faces => faces::events(batch, &file.partition, first),
         };
-        let events = read.map_err(|e| damaged(&file.file, &e))?;
+        let events = read.map_err(|e| file.file.damaged(&e))?;
         let mut cutter = Cutter::new(file.partition.clone(), first);
         for event in events {
             if cutter.photos >= self.config.batch_photos {
@@ -238,10 +235,10 @@ fn position(event: &Result<ProfileEvent, Box<DeadLetter>>) -> u64 {
     }
 }
 
-fn load(file: &SourceFile) -> Result<ArrowReaderMetadata, SourceError> {
-    let opened = File::open(&file.path).map_err(|e| damaged(file, &e))?;
+pub(super) fn load(file: &SourceFile) -> Result<ArrowReaderMetadata, SourceError> {
+    let opened = file.open()?;
     guarded(file, || {
-        ArrowReaderMetadata::load(&opened, ArrowReaderOptions::new()).map_err(|e| damaged(file, &e))
+        ArrowReaderMetadata::load(&opened, ArrowReaderOptions::new()).map_err(|e| file.damaged(&e))
     })
 }
 
@@ -250,10 +247,24 @@ fn guarded<T, E: From<SourceError>>(file: &SourceFile, read: impl FnOnce() -> Re
     let reading = std::panic::AssertUnwindSafe(read);
     match std::panic::catch_unwind(reading) {
         Ok(result) => result,
-        Err(_) => Err(damaged(file, &"the reader broke on it").into()),
+        Err(_) => Err(file.damaged(&"the reader broke on it").into()),
     }
 }
 
-fn damaged(file: &SourceFile, error: &dyn std::fmt::Display) -> SourceError {
-    SourceError::Damaged { file: file.name.clone(), detail: error.to_string() }
+/// Tells a file's content from that of another file of the same name: the hash of its footer, which knows the sizes and
+/// bounds of every column. So tomorrow's export under today's names is read, and today's is not read twice.
+fn fingerprint(file: &SourceFile) -> Result<String, SourceError> {
+    /// The length of the footer and the magic number.
+    const TAIL: usize = 8;
+    let opened = file.open()?;
+    let read = |back: u64, length| -> parquet::errors::Result<bytes::Bytes> {
+        opened.get_bytes(opened.len().saturating_sub(back), length)
+    };
+    let footer = read(TAIL as u64, TAIL).and_then(|tail| {
+        let length = tail.first_chunk::<4>().map_or(0, |length| u32::from_le_bytes(*length));
+        read(u64::from(length) + TAIL as u64, length as usize)
+    });
+    let footer = footer.map_err(|e| file.damaged(&e))?;
+    let digest = Sha256::digest(&footer);
+    Ok(digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
 }
