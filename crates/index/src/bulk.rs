@@ -46,11 +46,15 @@ impl Block {
         self.ordinals.is_empty()
     }
 
-    /// The vector of one of its ordinals.
-    pub(crate) fn vector(&self, ordinal: u64) -> Option<&[f32]> {
-        let row = usize::try_from(ordinal.checked_sub(self.first)?).ok()?;
-        let d = self.vectors.len() / self.len().max(1);
-        self.vectors.get(row * d..(row + 1) * d)
+    /// The row of one of its ordinals.
+    pub(crate) fn row(&self, ordinal: u64) -> Option<u32> {
+        let row = ordinal.checked_sub(self.first).filter(|row| *row < self.ordinals.len() as u64)?;
+        u32::try_from(row).ok()
+    }
+
+    /// The ordinal of a row.
+    pub(crate) fn ordinal(&self, row: u32) -> u64 {
+        self.first + u64::from(row)
     }
 
     fn own_part(&self) -> Option<Part<'_>> {

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use records::Cosine;
 
 use crate::bulk::Block;
+use crate::coarse::dot;
 use crate::exact::{ExactVectors, Neighbour, read_exact, sort_neighbours};
 use crate::index::FaceIndex;
 use crate::model::Calibration;
@@ -21,6 +22,8 @@ const VISITS: usize = 3;
 const LISTS_AT_ONCE: usize = 64;
 /// Vectors that one thread compares before it takes the next.
 const ROWS_AT_ONCE: usize = 2048;
+/// How far a quick sum may be from the exact one.
+const QUICK: f32 = 1e-3;
 /// Exact vectors read at once: 16 MB at 512 dimensions.
 const READ: usize = 8192;
 
@@ -133,6 +136,14 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// The exact cosine, if it reaches the threshold. A quick sum decides who is looked at.
+    fn judge(&self, a: &[f32], b: &[f32]) -> Option<Cosine> {
+        if dot(a, b) < self.threshold - QUICK {
+            return None;
+        }
+        Some(Cosine::of(a, b)).filter(|cosine| cosine.get() >= self.threshold)
+    }
+
     /// Exact cosines in the place of estimates; what reaches the threshold, nearest first.
     pub fn compare(
         &self,
@@ -140,31 +151,30 @@ impl<'a> Scan<'a> {
         block: &Block,
         exact: &dyn ExactVectors,
     ) -> Result<Vec<Vec<Neighbour>>, IndexError> {
-        let judged: Vec<(Vec<Neighbour>, Vec<(u64, u32)>)> = hits
-            .into_par_iter()
-            .zip(self.asking)
-            .enumerate()
-            .map(|(place, (hits, row))| {
-                let query = self.row(*row as usize);
-                let (mut done, mut open) = (Vec::new(), Vec::new());
-                for Hit { ordinal, exact, .. } in hits {
-                    match exact.or_else(|| Some(Cosine::of(query, block.vector(ordinal)?))) {
-                        Some(cosine) if cosine.get() >= self.threshold => {
-                            done.push(Neighbour { ordinal, cosine })
-                        }
-                        Some(_) => {}
-                        None => open.push((ordinal, place as u32)),
-                    }
+        let mut found: Vec<Vec<Neighbour>> = vec![Vec::new(); hits.len()];
+        // (ordinal, place) of what has to be read from the store, and pairs of the block, each once.
+        let (mut open, mut own): (Vec<(u64, u32)>, Vec<(u32, u32)>) = (Vec::new(), Vec::new());
+        for ((place, hits), row) in hits.into_iter().enumerate().zip(self.asking) {
+            for Hit { ordinal, exact, .. } in hits {
+                match (exact, block.row(ordinal)) {
+                    (Some(cosine), _) => found[place].push(Neighbour { ordinal, cosine }),
+                    (None, Some(other)) => own.push((other.min(*row), other.max(*row))),
+                    (None, None) => open.push((ordinal, place as u32)),
                 }
-                (done, open)
-            })
+            }
+        }
+        own.par_sort_unstable();
+        own.dedup();
+        let judged: Vec<(u32, u32, Cosine)> = own
+            .par_iter()
+            .filter_map(|(a, b)| Some((*a, *b, self.judge(self.row(*a as usize), self.row(*b as usize))?)))
             .collect();
-        let mut found = Vec::with_capacity(judged.len());
-        // (ordinal, place) of what has to be read from the store.
-        let mut open: Vec<(u64, u32)> = Vec::new();
-        for (done, more) in judged {
-            found.push(done);
-            open.extend(more);
+        for (a, b, cosine) in judged {
+            for (row, other) in [(a, b), (b, a)] {
+                if let Some(place) = self.place.get(&row) {
+                    found[*place as usize].push(Neighbour { ordinal: block.ordinal(other), cosine });
+                }
+            }
         }
         open.par_sort_unstable();
         open.dedup();
@@ -185,10 +195,10 @@ impl<'a> Scan<'a> {
                 .filter_map(|(ordinal, place)| {
                     let at = ordinals.binary_search(ordinal).ok()? * self.dimension;
                     let vector = &vectors[at..at + self.dimension];
-                    let cosine = Cosine::of(self.row(self.asking[*place as usize] as usize), vector);
                     // One that is all zero is no longer there.
-                    let there = cosine.get() >= self.threshold && vector.iter().any(|value| *value != 0.0);
-                    there.then_some((*place, Neighbour { ordinal: *ordinal, cosine }))
+                    vector.iter().find(|value| **value != 0.0)?;
+                    let cosine = self.judge(self.row(self.asking[*place as usize] as usize), vector)?;
+                    Some((*place, Neighbour { ordinal: *ordinal, cosine }))
                 })
                 .collect();
             for (place, neighbour) in kept {
@@ -245,9 +255,9 @@ pub fn flat_part(
             let pairs = bulk_flat(d, scan.vectors, scan.asking, vectors, radius)?;
             let exact = pairs.as_slice().iter().filter_map(|pair| {
                 let (row, ordinal) = (pair.id as usize, ordinals[pair.id as usize]);
-                let cosine = Cosine::of(scan.row(pair.query as usize), &vectors[row * d..(row + 1) * d]);
-                let reaches = cosine.get() >= scan.threshold && !gone.contains(ordinal);
-                reaches.then_some((pair.query, Hit { ordinal, score: cosine.get(), exact: Some(cosine) }))
+                let cosine = scan.judge(scan.row(pair.query as usize), &vectors[row * d..(row + 1) * d])?;
+                let hit = Hit { ordinal, score: cosine.get(), exact: Some(cosine) };
+                (!gone.contains(ordinal)).then_some((pair.query, hit))
             });
             Ok(exact.collect())
         })

@@ -14,7 +14,8 @@ use crate::IndexError;
 use crate::exact::{ExactVectors, check_vector};
 use crate::factory::{Factory, named_lists};
 use crate::index::FaceIndex;
-use crate::train::{CODE_SAMPLE_MIN, TrainParams, TrainProgress, train};
+use crate::progress::TrainProgress;
+use crate::train::{CODE_SAMPLE_MIN, TrainParams, train};
 
 /// Vectors a list that a first training takes: more than the 39 that FAISS advises, few enough to be read quickly.
 const PER_LIST: u64 = 48;
@@ -111,7 +112,7 @@ impl FaceIndex {
     ///
     /// # Errors
     /// [`IndexError::Io`] if the file cannot be made.
-    pub fn sample(&self) -> Result<Sample, IndexError> {
+    pub fn begin_sample(&self) -> Result<Sample, IndexError> {
         Sample::create(&self.folder.join("model-sample.tmp"), self.dimension)
     }
 
@@ -134,6 +135,7 @@ impl FaceIndex {
             // A backfill waits for this training: two levels cost a fraction of one from here on.
             two_level_from: self.config.two_level_from.min(TWO_LEVELS_FROM),
             checkpoint: Some(self.folder.join("training")),
+            runtime: self.runtime.clone(),
             ..TrainParams::default()
         };
         let ordinals: Vec<u64> = (0..sample.rows).collect();

@@ -131,7 +131,7 @@ fn a_first_training_sees_what_is_to_come() {
     let (factory, wanted) = index.first_training(12_000).unwrap().unwrap();
     assert_eq!(factory, "IVF32,PQ36np");
     assert!(wanted >= 32 * 39);
-    let mut sample = index.sample().unwrap();
+    let mut sample = index.begin_sample().unwrap();
     for vector in vectors.values().chunks_exact(D) {
         sample.push(vector).unwrap();
     }

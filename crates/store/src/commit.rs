@@ -120,7 +120,9 @@ impl Committer {
                         || !writes.removes(face) && stored().map_err(|error| engine.fail(error))?);
             }
             if there {
-                done.links += u64::from(writes.link(link)?);
+                // A face that is new has no link yet, so nothing has to be looked up.
+                let fresh = new.contains(&link.a) || new.contains(&link.b);
+                done.links += u64::from(writes.link(link, fresh)?);
             } else {
                 done.links_dropped += 1;
             }

@@ -1,8 +1,8 @@
 //! What holds for every result.
 
 use clusters::{
-    ClustersConfig, Confirmed, Dismissed, Input, Keep, Merged, Split, detect, latest, previous, read_snapshot,
-    write_snapshot,
+    ClustersConfig, Confirmed, Dismissed, Input, Keep, Merged, Split, detect, latest, previous,
+    read_snapshot, write_snapshot,
 };
 use rand::SeedableRng;
 use rand::seq::SliceRandom;

@@ -110,7 +110,7 @@ pub async fn train_first(settings: &Settings, state: &State) -> anyhow::Result<(
         };
         tracing::info!(factory, sample = wanted, rows = ahead.rows(), "training the face index on a sample");
         let started = std::time::Instant::now();
-        let mut sample = index.sample()?;
+        let mut sample = index.begin_sample()?;
         let mut failed = None;
         ahead.sample(wanted, &mut |vector| {
             if failed.is_none() {

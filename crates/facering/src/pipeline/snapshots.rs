@@ -136,7 +136,7 @@ impl Snapshots {
 
     fn keep(&self) -> Keep {
         let age = i64::from(self.output.keep_days) * 24 * 3600 * 1_000_000;
-        let since = now().as_micros() - age;
+        let since = crate::clock::now().as_micros() - age;
         Keep {
             count: Some(self.output.keep),
             since: (age > 0).then(|| Timestamp::from_micros(since).unwrap_or(Timestamp::EPOCH)),

@@ -18,6 +18,9 @@ use super::{faces, profiles};
 use crate::source::{Control, Sender};
 use crate::{ParquetConfig, Positions, SourceError, SourceMessage};
 
+/// Most rows decoded at once.
+const PIECE_ROWS: usize = 1024;
+
 /// A file whose footer was read and found good.
 struct Checked {
     file: SourceFile,
@@ -131,20 +134,27 @@ impl Reader {
         }
         let names = layout.columns.iter().map(|(name, _)| *name);
         let mask = ProjectionMask::columns(metadata.parquet_schema(), names);
-        let batch_rows = self.batch_rows(&metadata, &mask);
+        let piece_rows = self.piece_rows(&metadata, &mask);
         let count = groups.len();
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, metadata)
             .with_projection(mask)
             .with_row_groups((skipped..count).collect())
             .with_offset(usize::try_from(from - before).unwrap_or(usize::MAX))
-            .with_batch_size(batch_rows)
+            .with_batch_size(piece_rows)
             .build()
             .map_err(|e| damaged(&e))?;
         let mut at = from;
+        let mut cutter = Cutter::new(file.partition.clone(), from);
         for batch in reader {
             let batch = batch.map_err(|e| damaged(&e))?;
-            self.hand_on(file, &batch, at)?;
+            self.take(file, &batch, at, &mut cutter)?;
             at += batch.num_rows() as u64;
+            if at - cutter.from >= self.config.batch_rows as u64 || cutter.bytes >= self.config.batch_bytes {
+                self.send(SourceMessage::Batch(cutter.cut(at)?))?;
+            }
+        }
+        if cutter.from < at {
+            self.send(SourceMessage::Batch(cutter.cut(at)?))?;
         }
         if at == file.rows {
             Ok(())
@@ -154,8 +164,10 @@ impl Reader {
         }
     }
 
-    /// Rows a batch may have so that its columns stay within `batch_bytes`, judged by the widest row group.
-    fn batch_rows(&self, metadata: &ArrowReaderMetadata, mask: &ProjectionMask) -> usize {
+    /// Rows decoded at once: few enough that their columns stay within `batch_bytes`, judged by the widest row group. The
+    /// columns' sizes are those of the encoded values, and a dictionary makes wide ones look narrow; so a batch is put
+    /// together from several such pieces, whose real size is then known.
+    fn piece_rows(&self, metadata: &ArrowReaderMetadata, mask: &ProjectionMask) -> usize {
         let width = |group: &parquet::file::metadata::RowGroupMetaData| {
             let columns = group.columns().iter().enumerate().filter(|(at, _)| mask.leaf_included(*at));
             let bytes: i64 = columns.map(|(_, column)| column.uncompressed_size()).sum();
@@ -163,23 +175,23 @@ impl Reader {
         };
         let widest = metadata.metadata().row_groups().iter().map(width).max().unwrap_or(1).max(1);
         let fitting = self.config.batch_bytes / usize::try_from(widest).unwrap_or(1);
-        fitting.clamp(1, self.config.batch_rows)
+        fitting.clamp(1, self.config.batch_rows.min(PIECE_ROWS))
     }
 
-    fn hand_on(&self, file: &Checked, batch: &RecordBatch, first: u64) -> Result<(), End> {
+    /// Takes rows into the batch that is being put together; hands batches on that have enough photos.
+    fn take(&self, file: &Checked, rows: &RecordBatch, first: u64, cutter: &mut Cutter) -> Result<(), End> {
         let read = match self.kind {
-            Kind::Profiles => profiles::events(batch, &file.partition, first),
-            Kind::Faces => faces::events(batch, &file.partition, first),
+            Kind::Profiles => profiles::events(rows, &file.partition, first),
+            Kind::Faces => faces::events(rows, &file.partition, first),
         };
-        let events = read.map_err(|e| file.file.damaged(&e))?;
-        let mut cutter = Cutter::new(file.partition.clone(), first);
-        for event in events {
+        cutter.bytes += rows.get_array_memory_size();
+        for event in read.map_err(|e| file.file.damaged(&e))? {
             if cutter.photos >= self.config.batch_photos {
                 self.send(SourceMessage::Batch(cutter.cut(position(&event))?))?;
             }
             cutter.push(event);
         }
-        self.send(SourceMessage::Batch(cutter.cut(first + batch.num_rows() as u64)?))
+        Ok(())
     }
 
     fn send(&self, message: SourceMessage) -> Result<(), End> {
@@ -195,13 +207,15 @@ struct Cutter {
     partition: PartitionId,
     from: u64,
     photos: usize,
+    /// Of the decoded columns.
+    bytes: usize,
     items: Vec<ProfileEvent>,
     dead: Vec<DeadLetter>,
 }
 
 impl Cutter {
     fn new(partition: PartitionId, from: u64) -> Self {
-        Self { partition, from, photos: 0, items: Vec::new(), dead: Vec::new() }
+        Self { partition, from, photos: 0, bytes: 0, items: Vec::new(), dead: Vec::new() }
     }
 
     fn push(&mut self, event: Result<ProfileEvent, Box<DeadLetter>>) {
@@ -224,6 +238,7 @@ impl Cutter {
         delta.extend(self.partition.clone(), Span { from: Position(self.from), to: Position(to) })?;
         self.from = to;
         self.photos = 0;
+        self.bytes = 0;
         Ok(Batch { items: std::mem::take(&mut self.items), dead: std::mem::take(&mut self.dead), delta })
     }
 }
