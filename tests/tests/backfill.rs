@@ -61,7 +61,7 @@ fn blocks_lists_orders_and_kills_change_nothing() -> anyhow::Result<()> {
     let lists = ["index.factory=IVF16,PQ64", "index.nprobe=16", "index.seal_at=2000", IN_BLOCKS];
     let command = || backfill(&shuffled, &here("lists"), &lists);
     let mut first = command();
-    let killed = first.env("FACERING_FAILPOINT", "commit.after:2").output()?;
+    let killed = first.env("FACERING_FAILPOINT", "index.applied:2").output()?;
     assert!(!killed.status.success(), "the failpoint was never passed:\n{}", stderr(&killed));
     assert!(stderr(&killed).contains("training the face index on a sample"), "{}", stderr(&killed));
     let again = command().output()?;

@@ -59,6 +59,27 @@ print(table.num_rows)
     Ok(())
 }
 
+/// What both roads are told.
+const SHARED: [&str; 3] =
+    ["index.factory=Flat", "fetch.danger_allow_networks=127.0.0.0/8", "models.pack=bundled"];
+
+/// A stream of `topic` into the folder `home`.
+fn stream(broker: &Broker, topic: &str, home: &Path) -> anyhow::Result<Running> {
+    std::fs::create_dir_all(home)?;
+    let mut command = program::facering();
+    command
+        .arg("run")
+        .arg(program::root().join("pipelines/stream.toml"))
+        .arg(format!("--set=source.brokers={}", broker.address()))
+        .arg(format!("--set=source.topic={topic}"))
+        .arg(format!("--set=source.group={topic}"))
+        .arg(format!("--set=state.path={}", home.join("state").display()))
+        .arg(format!("--set=output.path={}", home.join("output").display()))
+        .args(["--set=output.every_s=1", "--set=serve.listen="])
+        .args(SHARED.map(|setting| format!("--set={setting}")));
+    Running::start(command, &home.join("log"))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn kafka_and_parquet_give_the_same_tables() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
@@ -70,20 +91,7 @@ async fn kafka_and_parquet_give_the_same_tables() -> anyhow::Result<()> {
     broker.create_topics(&[&topic, &format!("{topic}.dead")], 3).await?;
     broker.produce(&topic, &events).await?;
 
-    let shared = ["index.factory=Flat", "fetch.danger_allow_networks=127.0.0.0/8", "models.pack=bundled"];
-    let mut command = program::facering();
-    command
-        .arg("run")
-        .arg(program::root().join("pipelines/stream.toml"))
-        .arg(format!("--set=source.brokers={}", broker.address()))
-        .arg(format!("--set=source.topic={topic}"))
-        .arg(format!("--set=source.group={topic}"))
-        .arg(format!("--set=state.path={}", here("stream/state").display()))
-        .arg(format!("--set=output.path={}", here("stream/output").display()))
-        .args(["--set=output.every_s=1", "--set=serve.listen="])
-        .args(shared.map(|setting| format!("--set={setting}")));
-    std::fs::create_dir_all(here("stream"))?;
-    let mut running = Running::start(command, &here("stream/log"))?;
+    let mut running = stream(&broker, &topic, &here("stream"))?;
     running.wait_until("a snapshot of all events", Duration::from_secs(180), || {
         records_covered(&here("stream/output")) == events.len() as u64
     })?;
@@ -95,11 +103,34 @@ async fn kafka_and_parquet_give_the_same_tables() -> anyhow::Result<()> {
     tokio::task::block_in_place(|| -> anyhow::Result<()> {
         reorder(&here("data/profiles.parquet"), &here("rows"))?;
         let rows = here("rows").display().to_string();
-        finish(backfill(&rows, &here("backfill"), &shared))?;
+        finish(backfill(&rows, &here("backfill"), &SHARED))?;
         assert_equal(&expected, &canonical(&here("backfill/output"))?, "by backfill, in another order");
         // The same rows into the stream's own state: every one of them is known.
-        finish(backfill(&rows, &here("stream"), &shared))?;
+        finish(backfill(&rows, &here("stream"), &SHARED))?;
         assert_equal(&expected, &canonical(&here("stream/output"))?, "backfilled after the stream");
         Ok(())
-    })
+    })?;
+
+    // Beside a running stream, which has seen half of the events when all of them come as rows.
+    let (topic, half) = (format!("{topic}-beside"), events.len() / 2);
+    broker.create_topics(&[&topic, &format!("{topic}.dead")], 3).await?;
+    broker.produce(&topic, &events[..half]).await?;
+    let mut running = stream(&broker, &topic, &here("beside"))?;
+    let output = here("beside/output");
+    running.wait_until("a snapshot of half the events", Duration::from_secs(180), || {
+        records_covered(&output) == half as u64
+    })?;
+    let rows = here("rows").display().to_string();
+    let printed = tokio::task::block_in_place(|| finish(backfill(&rows, &here("beside"), &SHARED)))?;
+    assert!(
+        printed.contains(&format!("{} rows were read by the running pipeline", events.len())),
+        "{printed}"
+    );
+    broker.produce(&topic, &events[half..]).await?;
+    running.wait_until("a snapshot of everything", Duration::from_secs(180), || {
+        records_covered(&output) == 2 * events.len() as u64
+    })?;
+    running.stop(Duration::from_secs(60))?;
+    assert_equal(&expected, &canonical(&output)?, "backfilled beside the stream");
+    Ok(())
 }

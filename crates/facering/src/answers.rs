@@ -220,6 +220,14 @@ impl Owner {
         }
     }
 
+    fn backfill(&self, source: ingest::ParquetConfig) -> anyhow::Result<Value> {
+        let rows = self.at_desk(
+            |_| bail!("no pipeline is running here that could read beside its stream"),
+            |answer| Order::Backfill(source, answer),
+        )?;
+        Ok(json!({ "rows": rows }))
+    }
+
     fn forget(&self, account: &str) -> anyhow::Result<Value> {
         let account = AccountId::new(account)?;
         let forgotten =
@@ -339,6 +347,7 @@ impl Answers for Owner {
             Question::Decide { author, proposal } => self.decide_on_newest(&author, proposal),
             Question::DeadLetters { reason, limit } => self.dead_letters(reason.as_deref(), limit),
             Question::Replay { reason } => self.replay(reason.as_deref()),
+            Question::Backfill { source } => self.backfill(source),
             Question::IndexInfo => Ok(serde_json::to_value(self.index.info()?)?),
             Question::IndexTrain(question) => {
                 let exact = CurrentVectors::new(&self.store, self.index.dimension());

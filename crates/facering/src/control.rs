@@ -50,6 +50,11 @@ pub enum Question {
         /// What.
         proposal: records::Proposal,
     },
+    /// Read these files beside the running stream.
+    Backfill {
+        /// What to read, as an absolute path or a URL.
+        source: ingest::ParquetConfig,
+    },
     /// Sizes of the face index.
     IndexInfo,
     /// Rewrite the index without deleted vectors.

@@ -16,11 +16,12 @@ use embed::{Embedder, embed_events};
 use fetch::{Fetcher, KnownPhotos};
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
-use ingest::{DeadLetters, Positions, Revoked, Source, SourceMessage};
+use ingest::{DeadLetters, ParquetConfig, Positions, Revoked, Source, SourceMessage};
 use records::{Batch, EmbeddedEvent, FetchedEvent, PhotoKey};
 use store::Store;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::beside::Beside;
 use super::desk::Desk;
 use super::progress::Progress;
 use super::publishing::Publisher;
@@ -36,6 +37,8 @@ pub(super) enum Work<T> {
     Batch(Batch<T>),
     /// Partitions were taken away; dropped at the desk, when everything before it is committed.
     Revoked(Revoked),
+    /// Told when everything before it is committed.
+    Landmark(oneshot::Sender<()>),
 }
 
 /// How a flow ended.
@@ -52,11 +55,13 @@ pub enum End {
 /// Orders for the desk from outside the flow.
 pub enum Order {
     /// Erase an account; the answer goes back.
-    Forget(records::AccountId, tokio::sync::oneshot::Sender<anyhow::Result<store::Forgotten>>),
+    Forget(records::AccountId, oneshot::Sender<anyhow::Result<store::Forgotten>>),
     /// Take a decision of this author.
-    Decide(String, records::Deed, tokio::sync::oneshot::Sender<anyhow::Result<records::Decision>>),
+    Decide(String, records::Deed, oneshot::Sender<anyhow::Result<records::Decision>>),
     /// Remove dead letters that were sent again.
-    DropLetters(Vec<u64>, tokio::sync::oneshot::Sender<anyhow::Result<u64>>),
+    DropLetters(Vec<u64>, oneshot::Sender<anyhow::Result<u64>>),
+    /// Read these files beside the source; the rows read go back when all of them are committed.
+    Backfill(ParquetConfig, oneshot::Sender<anyhow::Result<u64>>),
     /// Let go of the index log before this sequence number: the index has it on disk.
     TrimLog(u64),
 }
@@ -117,6 +122,8 @@ impl Parts {
         self.progress.expect(source.rows());
         let letters = DeadLetters::open(&self.settings.dead_letters, &self.settings.source)?;
         let (to_fetch, from_source) = mpsc::channel(WAITING);
+        let beside =
+            Beside { to_fetch: to_fetch.downgrade(), positions: positions(desk.store()), stop: stop.clone() };
         let (to_embed, from_fetch) = mpsc::channel(WAITING);
         let (to_desk, from_embed) = mpsc::channel(WAITING);
         let (committed, positions) = watch::channel(records::Checkpoint::default());
@@ -134,8 +141,13 @@ impl Parts {
         let (embedder, progress) = (Arc::clone(&self.embedder), Arc::clone(&self.progress));
         let embedding = tokio::spawn(embed(embedder, progress, from_fetch, to_desk, given_up));
         let limit = Duration::from_secs(self.settings.pipeline.stop_timeout_s);
-        let writing =
-            Writing { desk, publisher: Publisher::start(letters), committed, progress: &self.progress };
+        let writing = Writing {
+            desk,
+            publisher: Publisher::start(letters),
+            committed,
+            progress: &self.progress,
+            beside,
+        };
         let written = writing.run(from_embed, orders, stop, limit).await;
         give_up.send_replace(true);
         let (read, fetched, embedded) = tokio::join!(reading, fetching, embedding);
@@ -212,6 +224,7 @@ async fn fetch(
                 anyhow::Ok(Work::Batch(batch))
             }
             Work::Revoked(revoked) => Ok(Work::Revoked(revoked)),
+            Work::Landmark(reached) => Ok(Work::Landmark(reached)),
         }
     };
     let mut under_way = FuturesOrdered::new();
@@ -255,6 +268,7 @@ async fn embed(
                 Work::Batch(batch)
             }
             Work::Revoked(revoked) => Work::Revoked(revoked),
+            Work::Landmark(reached) => Work::Landmark(reached),
         };
         if next.send(done).await.is_err() {
             break;

@@ -1,5 +1,6 @@
 //! What `facering run` does: the stages wired together over one opened state.
 
+mod beside;
 mod bulk;
 mod calibration;
 mod decisions;

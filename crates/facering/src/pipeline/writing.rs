@@ -10,6 +10,7 @@ use std::time::Duration;
 use records::{Batch, EmbeddedEvent};
 use tokio::sync::{mpsc, watch};
 
+use super::beside::Beside;
 use super::desk::{Desk, Verdict};
 use super::flow::{End, Order, Work};
 use super::letters;
@@ -25,6 +26,8 @@ pub(super) struct Writing<'a> {
     pub publisher: Publisher,
     pub committed: watch::Sender<records::Checkpoint>,
     pub progress: &'a Progress,
+    /// Where further files join.
+    pub beside: Beside,
 }
 
 impl Writing<'_> {
@@ -49,6 +52,8 @@ impl Writing<'_> {
                         return Ok(End::Done);
                     }
                     Some(Work::Revoked(revoked)) => drop(revoked),
+                    // Whoever waits for it may have gone.
+                    Some(Work::Landmark(reached)) => drop(reached.send(())),
                     Some(Work::Batch(batch)) => {
                         if !self.commit(batch)? {
                             return Ok(End::Again);
@@ -122,6 +127,7 @@ impl Writing<'_> {
                 let dropped = tokio::task::block_in_place(|| self.desk.drop_letters(&sequences));
                 drop(answer.send(dropped));
             }
+            Order::Backfill(source, answer) => self.beside.start(source, answer),
             Order::TrimLog(before) => tokio::task::block_in_place(|| self.desk.trim_log(before))?,
         }
         Ok(())
