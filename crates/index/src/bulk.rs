@@ -1,4 +1,5 @@
-//! The bulk road: many vectors taken in together, as a backfill brings them.
+//! The bulk road: many vectors taken in together, as a backfill brings them, here called a block (in memory; the blocks of
+//! `block.rs` are folders).
 //!
 //! A block's vectors are assigned to lists once, and that serves both for visiting lists and for being added to one. They
 //! are compared with each list once for all of them instead of one after the other, and the codes made for the search
