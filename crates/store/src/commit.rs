@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use fjall::Readable;
-use half::f16;
-use records::{AccountId, Batch, EmbeddedEvent, Embedding, FaceKey, FaceLink, Stage};
+use records::{AccountId, Batch, EmbeddedEvent, FaceKey, FaceLink, Stage};
 
 use crate::codec::Row;
 use crate::engine::Engine;
@@ -282,7 +281,7 @@ fn put_photo(
         }
         if let Some(embedding) = &drafted.embedding {
             let ordinal = drafted.after.ordinal;
-            writes.put(&keyspaces.vectors, ordinal.0.to_be_bytes(), fp16(embedding));
+            writes.put(&keyspaces.vectors, ordinal.0.to_be_bytes(), embedding.to_fp16());
             writes.put(&keyspaces.ordinals, ordinal.0.to_be_bytes(), face.to_bytes());
             writes.meta.next_ordinal = writes.meta.next_ordinal.max(ordinal.0 + 1);
             writes.meta.counts.faces += 1;
@@ -290,9 +289,4 @@ fn put_photo(
         }
     }
     Ok(())
-}
-
-/// The embedding as it is stored, and as the face's key was computed from it.
-fn fp16(embedding: &Embedding) -> Vec<u8> {
-    embedding.as_slice().iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect()
 }

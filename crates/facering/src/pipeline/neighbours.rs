@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context;
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 use index::FaceIndex;
 use rayon::prelude::*;
 use records::{Cosine, FaceKey, FaceLink, FaceOrdinal, Pdq, PhotoRelation};
@@ -82,7 +83,11 @@ impl Hashes {
 
 /// The vector as it is read back from the store: rounded to fp16.
 pub fn stored_form(vector: &[f32]) -> Vec<f32> {
-    vector.iter().map(|value| f16::from_f32(*value).to_f32()).collect()
+    let mut halves = vec![f16::ZERO; vector.len()];
+    halves.convert_from_f32_slice(vector);
+    let mut rounded = vec![0.0; vector.len()];
+    halves.convert_to_f32_slice(&mut rounded);
+    rounded
 }
 
 /// A committed face that may link; `None` if it is gone or too poor.
