@@ -59,6 +59,7 @@ bench: build
 	target/release/facering models bench
 	bench/index.sh
 	bench/clusters.sh
+	bench/peer.sh
 
 soak: setup
 	@scripts/setup-tests.sh

@@ -181,7 +181,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             checkpoint: Default::default(),
             thresholds: found.thresholds.clone(),
         };
-        let place = write_snapshot(folder.as_ref(), &found.tables, &run, [], None)?;
+        let place = write_snapshot(folder.as_ref(), &found.tables, &run, [], Default::default())?;
         println!("written to {}", place.display());
     }
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

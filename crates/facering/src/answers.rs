@@ -221,6 +221,14 @@ impl Owner {
         }
     }
 
+    fn backfill(&self, source: ingest::ParquetConfig) -> anyhow::Result<Value> {
+        let rows = self.at_desk(
+            |_| bail!("no pipeline is running here that could read beside its stream"),
+            |answer| Order::Backfill(source, answer),
+        )?;
+        Ok(json!({ "rows": rows }))
+    }
+
     /// Erases an account everywhere: a state filled beside the one in use, or kept from before a switch, must not bring it
     /// back.
     fn forget(&self, account: &str) -> anyhow::Result<Value> {
@@ -358,6 +366,7 @@ impl Answers for Owner {
             }
             Question::DeadLetters { reason, limit } => self.dead_letters(reason.as_deref(), limit),
             Question::Replay { reason } => self.replay(reason.as_deref()),
+            Question::Backfill { source } => self.backfill(source),
             Question::IndexInfo => Ok(serde_json::to_value(self.index.info()?)?),
             Question::IndexTrain(question) => {
                 let exact = CurrentVectors::new(&self.store, self.index.dimension());

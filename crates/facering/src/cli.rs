@@ -170,6 +170,9 @@ pub struct SimulateArgs {
     /// What stands before the pictures' paths in their URLs
     #[arg(long, default_value = "http://127.0.0.1:8080/", value_name = "URL", requires = "images")]
     pub url_prefix: String,
+    /// Put the pictures themselves into profiles.parquet instead of their URLs
+    #[arg(long, requires = "images")]
+    pub inline: bool,
     /// Numbers in an embedding: like a small network's (128) or a large one's (512)
     #[arg(long, default_value = "512", value_parser = ["128", "512"])]
     pub dimension: String,

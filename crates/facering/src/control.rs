@@ -57,6 +57,11 @@ pub enum Question {
     },
     /// Fit the score to the decisions.
     Calibrate,
+    /// Read these files beside the running stream.
+    Backfill {
+        /// What to read, as an absolute path or a URL.
+        source: ingest::ParquetConfig,
+    },
     /// Sizes of the face index.
     IndexInfo,
     /// Rewrite the index without deleted vectors.

@@ -1,8 +1,8 @@
 //! Log lines on standard error; results of commands go to standard output, so that the two never mix.
 
-use std::io::IsTerminal;
-
 use tracing_subscriber::EnvFilter;
+
+use crate::terminal::{self, Lines};
 
 /// Starts logging. `RUST_LOG` overrides the verbosity given on the command line.
 pub fn start(verbose: u8) {
@@ -12,10 +12,10 @@ pub fn start(verbose: u8) {
         _ => "trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let terminal = std::io::stderr().is_terminal();
+    let terminal = terminal::has_one();
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Lines)
         .with_ansi(terminal)
         .with_target(verbose > 0);
     // A second call (tests in one process) keeps the first logger.

@@ -20,6 +20,7 @@ mod service;
 mod signals;
 mod state;
 mod state_folders;
+mod terminal;
 
 use std::process::ExitCode;
 

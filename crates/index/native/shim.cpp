@@ -10,6 +10,8 @@
 
 #include "parts.h"
 
+#include "bulk.h"
+
 extern "C" {
 
 struct FxShape {

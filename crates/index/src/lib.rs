@@ -9,6 +9,8 @@
 
 mod bench;
 mod block;
+mod bulk;
+mod bulk_scan;
 mod coarse;
 mod config;
 mod error;
@@ -28,6 +30,7 @@ mod progress;
 mod query;
 mod rebuild;
 mod rows;
+mod sample;
 mod seal;
 mod search;
 mod search_card;
@@ -39,6 +42,7 @@ mod vector_file;
 
 pub use bench::{BenchInput, BenchParams, BenchReport, MemoryLook, bench, compare_assignment, report};
 pub use block::{KeptVectors, NextRows};
+pub use bulk::Block;
 pub use coarse::{CoarseComparison, compare_assigners, compare_on, half_precision_agreement};
 pub use config::{IndexConfig, Metric};
 pub use error::{IndexError, Remedy};
@@ -51,6 +55,7 @@ pub use memory::anonymous_mib;
 pub use model::{Calibration, Model, ModelFacts, RecallPoint};
 pub use native::{blas_core_type, set_threads};
 pub use progress::TrainProgress;
+pub use sample::Sample;
 pub use search_card::{SearchCard, SearchParams};
 pub use synthetic::{SyntheticFaces, SyntheticSet};
 pub use train::{TrainParams, train};

@@ -38,7 +38,7 @@ pub struct Batch<'a> {
 }
 
 /// Exact scores of FAISS and of [`Cosine::of`] differ by rounding; candidates are taken this much earlier.
-const ROUNDING: f32 = 1e-4;
+pub const ROUNDING: f32 = 1e-4;
 
 impl<'a> Batch<'a> {
     /// Finds the lists to visit, if the form has lists.

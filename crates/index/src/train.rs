@@ -130,10 +130,12 @@ pub fn train(
                     return Err(too_few());
                 }
                 step("level 1", 0, 1);
-                native.train_coarse(&native.transformed(sample.values())?)?;
+                let transformed = native.transformed_cow(sample.values())?;
+                native.train_coarse(&transformed)?;
             }
             step("codes", 0, 1);
-            native.train_codes(&native.transformed(codes.values())?)?;
+            let transformed = native.transformed_cow(codes.values())?;
+            native.train_codes(&transformed)?;
         }
     }
     let advised = lists * ADVISED_PER_LIST;

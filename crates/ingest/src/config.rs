@@ -177,8 +177,12 @@ impl KafkaConfig {
 #[derive(Deserialize, Serialize, Clone, Debug)]
 #[serde(deny_unknown_fields, default)]
 pub struct ParquetConfig {
-    /// A file, a folder (searched for `*.parquet`, deeper folders included), or a pattern with `*`, `?` and `**`.
+    /// A file, a folder (searched for `*.parquet`, deeper folders included), or a pattern with `*`, `?` and `**`; or a
+    /// URL of the same in an object store: `s3://`, `gs://`, `az://`, `abfss://`, `file://`.
     pub path: PathBuf,
+    /// Settings of the object store, such as `aws_region` or `azure_storage_account_name`. What is not given is taken
+    /// from the environment (`AWS_…`, `GOOGLE_…`, `AZURE_…`).
+    pub store: Properties,
     /// Most rows in a batch, 1 to 1,000,000.
     pub batch_rows: usize,
     /// Most photos in a batch of a *profiles* file.
@@ -193,10 +197,11 @@ impl Default for ParquetConfig {
     fn default() -> Self {
         Self {
             path: PathBuf::new(),
-            batch_rows: 4096,
+            store: Properties::default(),
+            batch_rows: 8_192,
             batch_photos: 256,
-            batch_bytes: 64 << 20,
-            channel_batches: 2,
+            batch_bytes: 48 << 20,
+            channel_batches: 1,
         }
     }
 }

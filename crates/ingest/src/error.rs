@@ -81,6 +81,16 @@ pub enum SourceError {
         /// What the reader said.
         detail: String,
     },
+    /// The object store does not give what it should.
+    #[error(
+        "the object store does not give {file}: {detail}; check access and network and start again: it goes on where it was"
+    )]
+    Store {
+        /// Relative to the source.
+        file: String,
+        /// What the store said.
+        detail: String,
+    },
     /// A file has other columns than it should.
     #[error("the file {file} does not fit: {detail}")]
     Schema {
@@ -98,18 +108,6 @@ pub enum SourceError {
         row: u64,
         /// What is wrong with it.
         detail: String,
-    },
-    /// A file is shorter than what was already read of it.
-    #[error(
-        "the state has processed {file} up to row {position}, but it has {rows} rows: the file was replaced; give the new file another name"
-    )]
-    Shrunk {
-        /// Relative to the source.
-        file: String,
-        /// Where the state stands.
-        position: u64,
-        /// Rows it has now.
-        rows: u64,
     },
     /// Spans did not join: a fault of this program.
     #[error("the source's spans do not join: {0}; please report this")]

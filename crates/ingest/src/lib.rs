@@ -23,6 +23,6 @@ pub use config::{KafkaConfig, ParquetConfig, Problem, Properties, SourceConfig, 
 pub use dead::{DeadLetterConfig, DeadLetterError, DeadLetters};
 pub use decode::{Record, decode};
 pub use error::SourceError;
-pub use parquet::EmbeddingFiles;
+pub use parquet::{EmbeddingFiles, FacesAhead};
 pub use replay::resend;
 pub use source::{Positions, Source, SourceMessage};

@@ -132,7 +132,7 @@ impl Source {
         Ok(Self { messages, control, left, rows })
     }
 
-    /// Rows of all files together, for a progress bar; `None` where there is no end.
+    /// Rows of all files together that are still to be read, for a progress bar; `None` where there is no end.
     pub fn rows(&self) -> Option<u64> {
         self.rows
     }

@@ -168,7 +168,8 @@ impl ProfileEvent {
                     meaning.text(face.photo_id.as_str());
                     meaning.optional(face.photo_sha256.as_ref(), |m, key| m.bytes(key.as_bytes()));
                     meaning.optional(face.embedding.as_ref(), |m, e| {
-                        e.as_slice().iter().for_each(|v| m.0.update(v.to_le_bytes()));
+                        // In one piece: a hash fed value by value takes several times as long.
+                        m.0.update(e.as_slice().iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
                     });
                 }
             }

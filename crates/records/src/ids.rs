@@ -185,11 +185,7 @@ pub struct FaceKey {
 impl FaceKey {
     /// The key of the face with this embedding in this picture.
     pub fn new(photo: PhotoKey, embedding: &Embedding) -> Self {
-        let mut hasher = Sha256::new();
-        for value in embedding.as_slice() {
-            hasher.update(half::f16::from_f32(*value).to_le_bytes());
-        }
-        let digest: [u8; 32] = hasher.finalize().into();
+        let digest: [u8; 32] = Sha256::digest(embedding.to_fp16()).into();
         let tag = digest.iter().take(8).fold(0, |tag, byte| (tag << 8) | u64::from(*byte));
         Self { photo, tag }
     }

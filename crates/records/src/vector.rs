@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
 /// Why numbers are no embedding.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum VectorError {
@@ -43,6 +46,13 @@ impl Embedding {
     /// The coordinates.
     pub fn as_slice(&self) -> &[f32] {
         &self.0
+    }
+
+    /// The coordinates as fp16, little-endian: the form that is stored, and that a face's key is computed from.
+    pub fn to_fp16(&self) -> Vec<u8> {
+        let mut halves = vec![f16::ZERO; self.0.len()];
+        halves.convert_from_f32_slice(&self.0);
+        halves.iter().flat_map(|value| value.to_le_bytes()).collect()
     }
 
     /// The number of coordinates.

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use fjall::Readable;
-use half::f16;
-use records::{AccountId, Batch, EmbeddedEvent, Embedding, FaceKey, FaceLink, Stage};
+use records::{AccountId, Batch, EmbeddedEvent, FaceKey, FaceLink, Stage};
 
 use crate::codec::Row;
 use crate::engine::Engine;
@@ -120,7 +119,9 @@ impl Committer {
                         || !writes.removes(face) && stored().map_err(|error| engine.fail(error))?);
             }
             if there {
-                done.links += u64::from(writes.link(link)?);
+                // A face that is new has no link yet, so nothing has to be looked up.
+                let fresh = new.contains(&link.a) || new.contains(&link.b);
+                done.links += u64::from(writes.link(link, fresh)?);
             } else {
                 done.links_dropped += 1;
             }
@@ -280,7 +281,7 @@ fn put_photo(
         }
         if let Some(embedding) = &drafted.embedding {
             let ordinal = drafted.after.ordinal;
-            writes.put(&keyspaces.vectors, ordinal.0.to_be_bytes(), fp16(embedding));
+            writes.put(&keyspaces.vectors, ordinal.0.to_be_bytes(), embedding.to_fp16());
             writes.put(&keyspaces.ordinals, ordinal.0.to_be_bytes(), face.to_bytes());
             writes.meta.next_ordinal = writes.meta.next_ordinal.max(ordinal.0 + 1);
             writes.meta.counts.faces += 1;
@@ -288,9 +289,4 @@ fn put_photo(
         }
     }
     Ok(())
-}
-
-/// The embedding as it is stored, and as the face's key was computed from it.
-fn fp16(embedding: &Embedding) -> Vec<u8> {
-    embedding.as_slice().iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect()
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fjall::{Keyspace, Readable, Snapshot};
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 use records::{
     AccountId, Checkpoint, FaceKey, FaceLink, FaceOrdinal, PackId, PhotoFacts, PhotoId, PhotoKey, Timestamp,
 };
@@ -387,7 +388,10 @@ impl Reader {
             let what = "it has another dimension than the state";
             return Err(StoreError::Malformed { keyspace: "vectors", what });
         }
-        Ok(values.iter().map(|value| f16::from_le_bytes(*value).to_f32()).collect())
+        let halves: Vec<f16> = values.iter().map(|value| f16::from_le_bytes(*value)).collect();
+        let mut vector = vec![0.0; halves.len()];
+        halves.convert_to_f32_slice(&mut vector);
+        Ok(vector)
     }
 }
 

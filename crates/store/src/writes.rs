@@ -94,15 +94,16 @@ impl<'a> Writes<'a> {
         Ok(())
     }
 
-    /// Puts a link, in both directions. Returns whether it is new.
-    pub fn link(&mut self, link: &FaceLink) -> Result<bool, StoreError> {
+    /// Puts a link, in both directions; `fresh` if the state cannot have it. Returns whether it is new.
+    pub fn link(&mut self, link: &FaceLink, fresh: bool) -> Result<bool, StoreError> {
         let keyspaces = &self.engine.keyspaces;
         let key = keys::face_pair(link.a, link.b);
         let row = LinkRow { cosine: link.cosine, relation: link.relation }.to_bytes();
         self.put(&keyspaces.links, key, &row);
         self.put(&keyspaces.links_back, keys::face_pair(link.b, link.a), &row);
-        let known = self.before.snapshot.contains_key(&keyspaces.links, key);
-        let new = !known.map_err(|error| self.engine.fail(error))? && self.links_added.insert(key);
+        let known = || self.before.snapshot.contains_key(&keyspaces.links, key);
+        let new =
+            (fresh || !known().map_err(|error| self.engine.fail(error))?) && self.links_added.insert(key);
         self.meta.counts.links += u64::from(new);
         Ok(new)
     }

@@ -13,7 +13,7 @@ mod schema;
 mod write;
 
 pub use read::{latest, previous, read_snapshot};
-pub use write::{Thumbnail, write_snapshot};
+pub use write::{Keep, Thumbnail, write_snapshot};
 
 /// Name of the file that names the newest snapshot.
 const LATEST: &str = "LATEST";

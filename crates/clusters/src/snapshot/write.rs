@@ -10,20 +10,32 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use records::PhotoKey;
 use records::tables::{RunInfo, TABLES_VERSION, Tables};
+use records::{PhotoKey, Timestamp};
 
 use super::{LATEST, PREFIX, columns, schema};
 use crate::ClustersError;
 
+/// Rows of a row group.
+const ROW_GROUP: usize = 122_880;
+
 /// A small JPEG of a picture in evidence, with its key.
 pub type Thumbnail = (PhotoKey, Vec<u8>);
+
+/// Which older snapshots stay; the newest always does.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Keep {
+    /// At most so many, the newest included; `None` keeps any number.
+    pub count: Option<usize>,
+    /// None written before this; `None` keeps them whatever their age.
+    pub since: Option<Timestamp>,
+}
 
 /// Writes a snapshot and makes it the latest; gives its folder.
 ///
 /// `run.snapshot` is the wanted name (`yyyymmddThhmmssZ`, see `Timestamp::compact`); where it is taken, `-2`, `-3`, … is added
-/// and stands in the `run.json` written. Thumbnails become `thumbnails/<picture>.jpg`. Of all snapshots the newest `keep` stay
-/// (at least 1, this one included); `None` keeps all.
+/// and stands in the `run.json` written. Thumbnails become `thumbnails/<picture>.jpg`. Of older snapshots those
+/// stay that `keep` names.
 ///
 /// # Errors
 /// [`ClustersError::Io`] or [`ClustersError::Table`]; `LATEST` and earlier snapshots are then as they were.
@@ -32,7 +44,7 @@ pub fn write_snapshot(
     tables: &Tables,
     run: &RunInfo,
     thumbnails: impl IntoIterator<Item = Thumbnail>,
-    keep: Option<usize>,
+    keep: Keep,
 ) -> Result<PathBuf, ClustersError> {
     let home = output.join("clusters");
     fs::create_dir_all(&home).map_err(io(&home))?;
@@ -77,9 +89,7 @@ pub fn write_snapshot(
     fs::rename(&next, &latest).map_err(io(&latest))?;
     flush_folder(&home)?;
     failpoint::pass("snapshot.named");
-    if let Some(keep) = keep {
-        remove_old(&home, &place, keep.max(1))?;
-    }
+    remove_old(&home, &place, keep)?;
     Ok(place)
 }
 
@@ -94,8 +104,8 @@ fn remove_drafts(home: &Path) -> Result<(), ClustersError> {
     Ok(())
 }
 
-/// Removes all but the newest snapshots, never the one just written. Names sort by time.
-fn remove_old(home: &Path, newest: &Path, keep: usize) -> Result<(), ClustersError> {
+/// Removes what is not to be kept, never the one just written. Names sort by time.
+fn remove_old(home: &Path, newest: &Path, keep: Keep) -> Result<(), ClustersError> {
     let mut old: Vec<PathBuf> = Vec::new();
     for entry in fs::read_dir(home).map_err(io(home))? {
         let path = entry.map_err(io(home))?.path();
@@ -105,8 +115,10 @@ fn remove_old(home: &Path, newest: &Path, keep: usize) -> Result<(), ClustersErr
         }
     }
     old.sort();
-    let surplus = (old.len() + 1).saturating_sub(keep);
-    for path in old.into_iter().take(surplus) {
+    let surplus = keep.count.map_or(0, |count| (old.len() + 1).saturating_sub(count.max(1)));
+    let oldest = keep.since.map(|since| home.join(format!("{PREFIX}{}", since.compact())));
+    let too_old = |path: &PathBuf| oldest.as_ref().is_some_and(|oldest| path < oldest);
+    for (_, path) in old.into_iter().enumerate().filter(|(at, path)| *at < surplus || too_old(path)) {
         fs::remove_dir_all(&path).map_err(io(&path))?;
     }
     Ok(())
@@ -135,6 +147,8 @@ fn table(path: &Path, batch: Result<RecordBatch, ArrowError>) -> Result<(), Clus
     let level = ZstdLevel::try_new(3).map_err(|e| failed(&e))?;
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
+        // Readers share a file among threads by row groups; DuckDB's own are of this size.
+        .set_max_row_group_row_count(Some(ROW_GROUP))
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_created_by("facering".to_owned())
         .set_key_value_metadata(Some(vec![version]))

@@ -1,7 +1,7 @@
 //! What holds for every result.
 
 use clusters::{
-    ClustersConfig, Confirmed, Dismissed, Input, Merged, Split, Verdict, detect, latest, previous,
+    ClustersConfig, Confirmed, Dismissed, Input, Keep, Merged, Split, Verdict, detect, latest, previous,
     read_snapshot, recalibrate, write_snapshot,
 };
 use rand::SeedableRng;
@@ -250,7 +250,9 @@ fn snapshots_come_back_as_written_and_carry_ids_on() {
     let run = run_info(input.as_of);
     let first = detect(input, &config).unwrap();
     let picture = first.tables.evidence[0].picture_a;
-    let place = write_snapshot(folder.path(), &first.tables, &run, [(picture, vec![1, 2, 3])], None).unwrap();
+    let place =
+        write_snapshot(folder.path(), &first.tables, &run, [(picture, vec![1, 2, 3])], Keep::default())
+            .unwrap();
     assert_eq!(place.file_name().unwrap(), "snapshot=20260101T000000Z");
     assert_eq!(latest(folder.path()).unwrap().unwrap(), place);
     assert_eq!(std::fs::read(place.join(format!("thumbnails/{picture}.jpg"))).unwrap(), [1, 2, 3]);
@@ -266,13 +268,14 @@ fn snapshots_come_back_as_written_and_carry_ids_on() {
         assert_eq!(new.cluster_id, old.cluster_id);
         assert_eq!(new.parents, std::slice::from_ref(&old.cluster_id));
     }
-    let again = write_snapshot(folder.path(), &second.tables, &run, [], Some(1)).unwrap();
+    let again = write_snapshot(folder.path(), &second.tables, &run, [], Keep { count: Some(1), since: None })
+        .unwrap();
     assert_eq!(again.file_name().unwrap(), "snapshot=20260101T000000Z-2");
     assert_eq!(read_snapshot(&again).unwrap().1.snapshot, "20260101T000000Z-2");
     assert!(!place.exists(), "only one was to be kept");
 
     let twin = tempfile::tempdir().unwrap();
-    let other = write_snapshot(twin.path(), &second.tables, &run, [], None).unwrap();
+    let other = write_snapshot(twin.path(), &second.tables, &run, [], Keep::default()).unwrap();
     for name in ["clusters.parquet", "members.parquet", "evidence.parquet", "accounts.parquet"] {
         assert_eq!(
             std::fs::read(again.join(name)).unwrap(),
@@ -285,6 +288,6 @@ fn snapshots_come_back_as_written_and_carry_ids_on() {
     assert!(read_snapshot(&other).is_err());
     let empty =
         records::tables::Tables { clusters: vec![], members: vec![], evidence: vec![], accounts: vec![] };
-    let none = write_snapshot(twin.path(), &empty, &run, [], None).unwrap();
+    let none = write_snapshot(twin.path(), &empty, &run, [], Keep::default()).unwrap();
     assert_eq!(read_snapshot(&none).unwrap().0, empty);
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{print, print_result, runtime};
 use crate::cli::Common;
 use crate::config::{PipelineKind, Settings};
+use crate::control::{self, Question};
 use crate::outcome::Misconfigured;
 use crate::pipeline::{Outcome, Pipeline};
 use crate::{service, signals};
@@ -36,6 +37,14 @@ pub fn execute(common: &Common, file: &Path, beside: bool) -> anyhow::Result<()>
         _ => {}
     }
     if settings.pipeline.kind == PipelineKind::Backfill {
+        if let Some(answer) = beside_a_stream(&settings)? {
+            return print_result(common, &answer, || {
+                format!(
+                    "{} rows were read by the running pipeline; its next snapshot shows them",
+                    answer["rows"]
+                )
+            });
+        }
         // Files have no topic beside them; whoever looks for what was given up looks where the tables are.
         settings.dead_letters.file.get_or_insert_with(|| settings.output.path.join("dead_letters.jsonl"));
     }
@@ -69,6 +78,17 @@ pub fn execute(common: &Common, file: &Path, beside: bool) -> anyhow::Result<()>
         &json!({"summary": outcome.summary, "snapshot": folder, "abandoned": outcome.abandoned}),
         text,
     )
+}
+
+/// Asks the pipeline that owns the state, if one is running, to read the files beside its stream.
+fn beside_a_stream(settings: &Settings) -> anyhow::Result<Option<serde_json::Value>> {
+    let SourceConfig::Parquet(source) = &settings.source else { return Ok(None) };
+    let mut source = source.clone();
+    if !source.path.to_string_lossy().contains("://") {
+        // The other process may run in another folder.
+        source.path = std::path::absolute(&source.path).context("source.path cannot be resolved")?;
+    }
+    control::ask(&settings.state.path, &Question::Backfill { source })
 }
 
 async fn run(settings: &Settings) -> anyhow::Result<Outcome> {

@@ -19,8 +19,11 @@ pub fn execute(common: &Common, arguments: &SimulateArgs) -> anyhow::Result<()> 
     }
     let population = Population::new(options)?;
     let written = if arguments.images {
-        let pictures =
-            PictureOptions { url_prefix: arguments.url_prefix.clone(), ..PictureOptions::default() };
+        let pictures = PictureOptions {
+            url_prefix: arguments.url_prefix.clone(),
+            inline: arguments.inline,
+            ..PictureOptions::default()
+        };
         if let Some((key, problem)) = pictures.problems().into_iter().next() {
             return Err(Misconfigured::usage(&format!("--{}", key.replace('_', "-")), problem));
         }

@@ -100,7 +100,7 @@ impl Settings {
             "fetch_wait_max_ms",
             "connect_timeout_ms",
         ];
-        const ONLY_PARQUET: &[&str] = &["path", "batch_rows"];
+        const ONLY_PARQUET: &[&str] = &["path", "batch_rows", "store"];
         layers.leave_out("source", if kind == "parquet" { ONLY_KAFKA } else { ONLY_PARQUET });
         let source = if kind == "parquet" {
             ingest::SourceConfig::Parquet(ingest::ParquetConfig::default())

@@ -57,13 +57,15 @@ pub struct OutputConfig {
     pub every_s: u64,
     /// How many snapshots are kept; older ones are removed.
     pub keep: usize,
+    /// Snapshots older than this are removed too, in days; 0 keeps them whatever their age. The newest always stays.
+    pub keep_days: u32,
     /// Write the HTML report beside each snapshot, as `report.html` in this folder.
     pub report: bool,
 }
 
 impl Default for OutputConfig {
     fn default() -> Self {
-        Self { path: "output".into(), every_s: 300, keep: 30, report: false }
+        Self { path: "output".into(), every_s: 300, keep: 30, keep_days: 0, report: false }
     }
 }
 
@@ -81,6 +83,11 @@ impl OutputConfig {
             (1..=86_400).contains(&self.every_s),
             "every_s",
             format!("is {}; 1 to 86400 are allowed", self.every_s),
+        );
+        require(
+            self.keep_days <= 36_500,
+            "keep_days",
+            format!("is {}; 0 to 36500 are allowed", self.keep_days),
         );
         require(self.keep >= 1, "keep", "is 0; at least one snapshot has to be kept".into());
         problems

@@ -8,14 +8,17 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Context;
 use index::FaceIndex;
 use records::{AccountId, Batch, Decision, Deed, EmbeddedEvent};
 use store::{Committed, Committer, Forgotten, Planned, Store};
 
+use super::bulk;
 use super::calibration::Floor;
 use super::neighbours::{self, StoredVectors};
+use super::progress::{Progress, Stage};
 use crate::state::feed_index;
 
 /// Batches for which a picture without owners is kept: more than can be in flight between fetch and commit.
@@ -53,7 +56,8 @@ impl Desk {
     }
 
     /// Takes a batch into the state.
-    pub fn commit(&mut self, batch: Batch<EmbeddedEvent>) -> anyhow::Result<Verdict> {
+    pub fn commit(&mut self, batch: Batch<EmbeddedEvent>, progress: &Progress) -> anyhow::Result<Verdict> {
+        let start = Instant::now();
         let plan = match self.committer.plan(batch)? {
             Planned::Ready(plan) => *plan,
             Planned::Missing { photos, .. } => {
@@ -64,10 +68,23 @@ impl Desk {
                 return Ok(Verdict::FetchAgain);
             }
         };
+        progress.spent(Stage::Commit, start);
+        let start = Instant::now();
         let reader = self.store.reader();
         let floor = self.floor.at(&reader)?;
-        let links = neighbours::links(plan.new_faces(), &reader, &self.index, floor)?;
+        // Many at once are compared and added as a block, few one by one.
+        let (links, block) = if bulk::fits(plan.new_faces()) {
+            let (links, block) = bulk::links(plan.new_faces(), &reader, &self.index, floor)?;
+            (links, Some(block))
+        } else {
+            (neighbours::links(plan.new_faces(), &reader, &self.index, floor)?, None)
+        };
+        progress.spent(Stage::Search, start);
+        let start = Instant::now();
         let committed = self.committer.commit(plan, &links)?;
+        if let Some(block) = block {
+            bulk::feed(&self.index, &committed, &block)?;
+        }
         feed_index(&self.index, &self.store.reader())?;
         failpoint::pass("index.applied");
         self.batches.push_back(committed.commit);
@@ -76,6 +93,7 @@ impl Desk {
         {
             self.sweep(before)?;
         }
+        progress.spent(Stage::Commit, start);
         Ok(Verdict::Committed(committed))
     }
 

@@ -16,11 +16,12 @@ use embed::{Embedder, embed_events};
 use fetch::{Fetcher, KnownPhotos};
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
-use ingest::{DeadLetters, Positions, Source, SourceMessage};
+use ingest::{DeadLetters, ParquetConfig, Positions, Source, SourceMessage};
 use records::{Batch, EmbeddedEvent, FetchedEvent, PhotoKey};
 use store::Store;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::beside::Beside;
 use super::desk::Desk;
 use super::progress::Progress;
 use super::publishing::Publisher;
@@ -32,6 +33,13 @@ use crate::state::State;
 const WAITING: usize = 2;
 /// Batches in the embed stage at once.
 const EMBEDDED_AT_ONCE: usize = 2;
+
+/// What goes from stage to stage.
+pub(super) enum Work<T> {
+    Batch(Batch<T>),
+    /// Told when everything before it is committed.
+    Landmark(oneshot::Sender<()>),
+}
 
 /// How a flow ended.
 #[derive(PartialEq, Eq, Debug)]
@@ -47,11 +55,13 @@ pub enum End {
 /// Orders for the desk from outside the flow.
 pub enum Order {
     /// Erase an account; the answer goes back.
-    Forget(records::AccountId, tokio::sync::oneshot::Sender<anyhow::Result<store::Forgotten>>),
+    Forget(records::AccountId, oneshot::Sender<anyhow::Result<store::Forgotten>>),
     /// Take a decision of this author.
-    Decide(String, records::Deed, tokio::sync::oneshot::Sender<anyhow::Result<records::Decision>>),
+    Decide(String, records::Deed, oneshot::Sender<anyhow::Result<records::Decision>>),
     /// Remove dead letters that were sent again.
-    DropLetters(Vec<u64>, tokio::sync::oneshot::Sender<anyhow::Result<u64>>),
+    DropLetters(Vec<u64>, oneshot::Sender<anyhow::Result<u64>>),
+    /// Read these files beside the source; the rows read go back when all of them are committed.
+    Backfill(ParquetConfig, oneshot::Sender<anyhow::Result<u64>>),
     /// Let go of the index log before this sequence number: the index has it on disk.
     TrimLog(u64),
 }
@@ -112,6 +122,8 @@ impl Parts {
         self.progress.expect(source.rows());
         let letters = DeadLetters::open(&self.settings.dead_letters, &self.settings.source)?;
         let (to_fetch, from_source) = mpsc::channel(WAITING);
+        let beside =
+            Beside { to_fetch: to_fetch.downgrade(), positions: positions(desk.store()), stop: stop.clone() };
         let (to_embed, from_fetch) = mpsc::channel(WAITING);
         let (to_desk, from_embed) = mpsc::channel(WAITING);
         let (committed, positions) = watch::channel(records::Checkpoint::default());
@@ -129,8 +141,13 @@ impl Parts {
         let (embedder, progress) = (Arc::clone(&self.embedder), Arc::clone(&self.progress));
         let embedding = tokio::spawn(embed(embedder, progress, from_fetch, to_desk, given_up));
         let limit = Duration::from_secs(self.settings.pipeline.stop_timeout_s);
-        let writing =
-            Writing { desk, publisher: Publisher::start(letters), committed, progress: &self.progress };
+        let writing = Writing {
+            desk,
+            publisher: Publisher::start(letters),
+            committed,
+            progress: &self.progress,
+            beside,
+        };
         let written = writing.run(from_embed, orders, stop, limit).await;
         give_up.send_replace(true);
         let (read, fetched, embedded) = tokio::join!(reading, fetching, embedding);
@@ -152,7 +169,7 @@ async fn desk_is_done(given_up: &mut watch::Receiver<bool>) {
 /// Reads the source and passes Kafka's positions back to it.
 async fn read(
     mut source: Source,
-    next: mpsc::Sender<Batch<records::ProfileEvent>>,
+    next: mpsc::Sender<Work<records::ProfileEvent>>,
     mut committed: watch::Receiver<records::Checkpoint>,
     mut given_up: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
@@ -178,7 +195,7 @@ async fn read(
             }
             None => break,
         };
-        if next.send(batch).await.is_err() {
+        if next.send(Work::Batch(batch)).await.is_err() {
             break;
         }
     }
@@ -197,16 +214,21 @@ async fn fetch(
     fetcher: &Fetcher,
     known: &Known,
     progress: &Progress,
-    mut work: mpsc::Receiver<Batch<records::ProfileEvent>>,
-    next: mpsc::Sender<Batch<FetchedEvent>>,
+    mut work: mpsc::Receiver<Work<records::ProfileEvent>>,
+    next: mpsc::Sender<Work<FetchedEvent>>,
     mut given_up: watch::Receiver<bool>,
     at_once: usize,
 ) -> anyhow::Result<()> {
-    let one = |batch: Batch<records::ProfileEvent>| async move {
-        let start = Instant::now();
-        let batch = fetcher.fetch(batch, known).await?;
-        progress.spent(super::progress::Stage::Fetch, start);
-        anyhow::Ok(batch)
+    let one = |work: Work<records::ProfileEvent>| async move {
+        match work {
+            Work::Batch(batch) => {
+                let start = Instant::now();
+                let batch = fetcher.fetch(batch, known).await?;
+                progress.spent(super::progress::Stage::Fetch, start);
+                anyhow::Ok(Work::Batch(batch))
+            }
+            Work::Landmark(reached) => Ok(Work::Landmark(reached)),
+        }
     };
     let mut under_way = FuturesOrdered::new();
     let mut ready = VecDeque::new();
@@ -233,19 +255,24 @@ async fn fetch(
 async fn embed(
     embedder: Arc<Embedder>,
     progress: Arc<Progress>,
-    mut work: mpsc::Receiver<Batch<FetchedEvent>>,
-    next: mpsc::Sender<Batch<EmbeddedEvent>>,
+    mut work: mpsc::Receiver<Work<FetchedEvent>>,
+    next: mpsc::Sender<Work<EmbeddedEvent>>,
     mut given_up: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let one = |batch: Batch<FetchedEvent>| {
+    let one = |work: Work<FetchedEvent>| {
         let (embedder, progress) = (Arc::clone(&embedder), Arc::clone(&progress));
         async move {
-            let start = Instant::now();
-            let batch = tokio::task::spawn_blocking(move || embed_events(&embedder, batch))
-                .await
-                .context("embedding panicked")?;
-            progress.spent(super::progress::Stage::Embed, start);
-            anyhow::Ok(batch)
+            match work {
+                Work::Batch(batch) => {
+                    let start = Instant::now();
+                    let batch = tokio::task::spawn_blocking(move || embed_events(&embedder, batch))
+                        .await
+                        .context("embedding panicked")?;
+                    progress.spent(super::progress::Stage::Embed, start);
+                    anyhow::Ok(Work::Batch(batch))
+                }
+                Work::Landmark(reached) => Ok(Work::Landmark(reached)),
+            }
         }
     };
     let mut under_way = FuturesOrdered::new();
@@ -254,7 +281,7 @@ async fn embed(
         let done = tokio::select! {
             work = work.recv(), if !ended && under_way.len() < EMBEDDED_AT_ONCE => {
                 match work {
-                    Some(batch) => under_way.push_back(one(batch)),
+                    Some(work) => under_way.push_back(one(work)),
                     None => ended = true,
                 }
                 continue;

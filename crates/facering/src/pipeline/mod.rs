@@ -1,5 +1,7 @@
 //! What `facering run` does: the stages wired together over one opened state.
 
+mod beside;
+mod bulk;
 mod calibration;
 mod decisions;
 mod desk;
@@ -25,14 +27,19 @@ pub use decisions::recalibrate;
 pub use desk::Desk;
 pub use flow::{End, Order, Parts};
 pub use neighbours::{CurrentVectors, StoredVectors, stored_form};
+use progress::Stage;
 pub use progress::{Progress, Summary};
 pub use snapshots::{Snapshots, Written};
 
 use crate::config::Settings;
 use crate::state::State;
+use crate::terminal;
 
 /// How often a line about the progress is logged.
 const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// How often a progress bar is drawn.
+const DRAW_EVERY: Duration = Duration::from_millis(250);
 
 /// How often the index is looked at without a commit: whether it has to be sealed, promoted or compacted.
 const TIDY_EVERY: Duration = Duration::from_secs(20);
@@ -100,10 +107,12 @@ impl Pipeline {
         at_end: bool,
         stop: watch::Receiver<bool>,
     ) -> anyhow::Result<Outcome> {
+        let started = Instant::now();
+        bulk::train_first(&self.parts.settings, &self.state).await?;
+        self.parts.progress.spent(Stage::Train, started);
         let mut desk = self.desk()?;
         // Nothing is in flight yet, so nothing can refer to a picture without owners.
         desk.sweep_all()?;
-        let started = Instant::now();
         let logging = tokio::spawn(log_progress(Arc::clone(&self.parts.progress), started));
         let tidying = tokio::spawn(tidy_regularly(
             self.state.store.clone(),
@@ -134,8 +143,9 @@ impl Pipeline {
         } else {
             self.snapshots.last()
         };
-        let ever = self.state.store.reader().tally();
-        Ok(Outcome { summary: self.parts.progress.summary(ever), snapshot, abandoned })
+        let clusters = snapshot.as_ref().map(|snapshot| snapshot.clusters);
+        let summary = self.parts.progress.summary(&self.state.store.reader(), clusters, started.elapsed());
+        Ok(Outcome { summary, snapshot, abandoned })
     }
 }
 
@@ -147,7 +157,18 @@ pub fn desk_of(settings: &Settings, state: &State) -> anyhow::Result<Desk> {
     Desk::new(state.store.clone(), Arc::clone(&state.index), floor)
 }
 
+/// Tells how far the run is: a bar on a terminal, lines elsewhere.
 async fn log_progress(progress: Arc<Progress>, started: Instant) {
+    if terminal::has_one() {
+        let mut bar = None;
+        loop {
+            tokio::time::sleep(DRAW_EVERY).await;
+            if let Some((done, all)) = progress.rows() {
+                let bar = bar.get_or_insert_with(|| terminal::Bar::new(all));
+                bar.show(done, all, &progress.line(started.elapsed()));
+            }
+        }
+    }
     let mut seen = 0;
     loop {
         tokio::time::sleep(LOG_EVERY).await;

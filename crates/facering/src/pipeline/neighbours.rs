@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context;
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 use index::FaceIndex;
 use rayon::prelude::*;
 use records::{Cosine, FaceKey, FaceLink, FaceOrdinal, Pdq, PhotoRelation};
@@ -16,11 +17,11 @@ use store::{NewFace, Reader, Store};
 
 /// Links kept for one new face, nearest first. A face on more pictures than this is so popular that further links would
 /// tell nothing new, and would grow with the square of its pictures.
-const MOST_LINKS: usize = 512;
+pub(super) const MOST_LINKS: usize = 512;
 
 /// The hashes that tell whether two faces come from one photo.
 #[derive(Clone, Copy, Default)]
-struct Hashes {
+pub(super) struct Hashes {
     photo: (Option<Pdq>, Option<Pdq>),
     face: (Option<Pdq>, Option<Pdq>),
 }
@@ -69,24 +70,31 @@ pub fn links(
 
 impl Query {
     fn new(face: &NewFace) -> Self {
-        Self {
-            key: face.key,
-            vector: stored_form(face.embedding.as_slice()),
-            hashes: Hashes {
-                photo: (face.photo_pdq, face.photo_pdq_mirrored),
-                face: (face.pdq, face.pdq_mirrored),
-            },
-        }
+        Self { key: face.key, vector: stored_form(face.embedding.as_slice()), hashes: Hashes::of(face) }
+    }
+}
+
+impl Hashes {
+    /// Those of a new face.
+    pub(super) fn of(face: &NewFace) -> Self {
+        Self { photo: (face.photo_pdq, face.photo_pdq_mirrored), face: (face.pdq, face.pdq_mirrored) }
     }
 }
 
 /// The vector as it is read back from the store: rounded to fp16.
 pub fn stored_form(vector: &[f32]) -> Vec<f32> {
-    vector.iter().map(|value| f16::from_f32(*value).to_f32()).collect()
+    let mut halves = vec![f16::ZERO; vector.len()];
+    halves.convert_from_f32_slice(vector);
+    let mut rounded = vec![0.0; vector.len()];
+    halves.convert_to_f32_slice(&mut rounded);
+    rounded
 }
 
 /// A committed face that may link; `None` if it is gone or too poor.
-fn committed_face(reader: &Reader, ordinal: FaceOrdinal) -> anyhow::Result<Option<(FaceKey, Hashes)>> {
+pub(super) fn committed_face(
+    reader: &Reader,
+    ordinal: FaceOrdinal,
+) -> anyhow::Result<Option<(FaceKey, Hashes)>> {
     let Some(key) = reader.face_at(ordinal)? else { return Ok(None) };
     let (Some(face), Some(photo)) = (reader.face(key)?, reader.photo(&key.photo)?) else { return Ok(None) };
     let hashes =
@@ -114,7 +122,7 @@ fn among(queries: &[Query], floor: f32) -> Vec<FaceLink> {
 }
 
 /// How alike the two pictures themselves are.
-fn relation(one: &Hashes, other: &Hashes) -> PhotoRelation {
+pub(super) fn relation(one: &Hashes, other: &Hashes) -> PhotoRelation {
     let photo = closer(one.photo, other.photo);
     let face = closer(one.face, other.face);
     // Which of the comparisons was the closest says whether the picture was mirrored.
@@ -157,14 +165,21 @@ impl index::ExactVectors for StoredVectors<'_> {
         ordinals: &[u64],
         out: &mut Vec<f32>,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        // Enough for one thread: less is not worth waking others.
+        const EACH: usize = 64;
         out.clear();
-        for ordinal in ordinals {
-            match self.reader.vector_of(FaceOrdinal(*ordinal))? {
-                Some(vector) => out.extend_from_slice(&vector),
-                None => out.resize(out.len() + self.dimension, 0.0),
-            }
-        }
-        Ok(())
+        out.resize(ordinals.len() * self.dimension, 0.0);
+        out.par_chunks_mut(EACH * self.dimension).zip(ordinals.par_chunks(EACH)).try_for_each(
+            |(rows, ordinals)| {
+                for (row, ordinal) in rows.chunks_exact_mut(self.dimension).zip(ordinals) {
+                    match self.reader.vector_of(FaceOrdinal(*ordinal))? {
+                        Some(vector) if vector.len() == row.len() => row.copy_from_slice(&vector),
+                        _ => {}
+                    }
+                }
+                Ok(())
+            },
+        )
     }
 }
 

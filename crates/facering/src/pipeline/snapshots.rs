@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Context;
-use clusters::ClustersConfig;
+use clusters::{ClustersConfig, Keep};
 use records::tables::{RunInfo, TABLES_VERSION, Tables};
 use records::{PhotoKey, Standing, Timestamp};
 use store::{Reader, Store};
@@ -113,11 +113,8 @@ impl Snapshots {
             tables.evidence.iter().flat_map(|row| [row.picture_a, row.picture_b]).collect();
         let thumbnails = thumbnails(&reader, &pictures)?;
         failpoint::pass("snapshot.before");
-        let folder =
-            clusters::write_snapshot(&self.output.path, &tables, &run, thumbnails, Some(self.output.keep))
-                .with_context(|| {
-                    format!("no snapshot can be written below {}", self.output.path.display())
-                })?;
+        let folder = clusters::write_snapshot(&self.output.path, &tables, &run, thumbnails, self.keep())
+            .with_context(|| format!("no snapshot can be written below {}", self.output.path.display()))?;
         failpoint::pass("snapshot.after");
         self.progress.spent(Stage::Clusters, start);
         let written = Written { folder, clusters: tables.clusters.len(), members: members(&tables) };
@@ -135,6 +132,15 @@ impl Snapshots {
         let expiry = Standing::of(&log).next_expiry(clock::now());
         *last = Last { commit: reader.commit(), expiry, written: Some(written.clone()) };
         Ok(Some(written))
+    }
+
+    fn keep(&self) -> Keep {
+        let age = i64::from(self.output.keep_days) * 24 * 3600 * 1_000_000;
+        let since = crate::clock::now().as_micros() - age;
+        Keep {
+            count: Some(self.output.keep),
+            since: (age > 0).then(|| Timestamp::from_micros(since).unwrap_or(Timestamp::EPOCH)),
+        }
     }
 
     fn run_info(&self, reader: &Reader, thresholds: BTreeMap<String, f64>) -> RunInfo {

@@ -5,15 +5,16 @@
 //! - A stop is waited for no longer than configured: commits are atomic, so whatever is not committed by then is read
 //!   again at the next start.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use records::{Batch, EmbeddedEvent};
 use tokio::sync::{mpsc, watch};
 
+use super::beside::Beside;
 use super::desk::{Desk, Verdict};
-use super::flow::{End, Order};
+use super::flow::{End, Order, Work};
 use super::letters;
-use super::progress::{Progress, Stage};
+use super::progress::Progress;
 use super::publishing::Publisher;
 
 /// How long the last dead letters are waited for at the end of a source.
@@ -25,13 +26,15 @@ pub(super) struct Writing<'a> {
     pub publisher: Publisher,
     pub committed: watch::Sender<records::Checkpoint>,
     pub progress: &'a Progress,
+    /// Where further files join.
+    pub beside: Beside,
 }
 
 impl Writing<'_> {
     /// Takes work until there is none, a stop takes longer than `limit`, or something fails.
     pub async fn run(
         mut self,
-        mut work: mpsc::Receiver<Batch<EmbeddedEvent>>,
+        mut work: mpsc::Receiver<Work<EmbeddedEvent>>,
         orders: &mut mpsc::Receiver<Order>,
         mut stop: watch::Receiver<bool>,
         limit: Duration,
@@ -48,7 +51,9 @@ impl Writing<'_> {
                         self.send_last_letters(deadline).await?;
                         return Ok(End::Done);
                     }
-                    Some(batch) => {
+                    // Whoever waits for it may have gone.
+                    Some(Work::Landmark(reached)) => drop(reached.send(())),
+                    Some(Work::Batch(batch)) => {
                         if !self.commit(batch)? {
                             return Ok(End::Again);
                         }
@@ -70,15 +75,15 @@ impl Writing<'_> {
 
     /// False if the batch has to be fetched again.
     fn commit(&mut self, mut batch: Batch<EmbeddedEvent>) -> anyhow::Result<bool> {
-        let start = Instant::now();
         letters::bound_copies(&mut batch.dead);
-        let verdict = tokio::task::block_in_place(|| self.desk.commit(batch))?;
-        self.progress.spent(Stage::Commit, start);
+        let delta = batch.delta.clone();
+        let reasons: Vec<_> = batch.dead.iter().map(|letter| letter.reason).collect();
+        let verdict = tokio::task::block_in_place(|| self.desk.commit(batch, self.progress))?;
         let Verdict::Committed(done) = verdict else { return Ok(false) };
         self.progress.committed(&done);
-        let checkpoint = self.desk.store().reader().checkpoint().clone();
-        self.progress.passed(&checkpoint);
-        self.committed.send_replace(checkpoint);
+        self.progress.passed(&delta);
+        self.progress.given_up(reasons.iter().map(|reason| reason.as_str()));
+        self.committed.send_replace(self.desk.store().reader().checkpoint().clone());
         if done.dead_letters > 0 {
             self.publisher.offer(&self.desk.store().reader())?;
         }
@@ -121,6 +126,7 @@ impl Writing<'_> {
                 let dropped = tokio::task::block_in_place(|| self.desk.drop_letters(&sequences));
                 drop(answer.send(dropped));
             }
+            Order::Backfill(source, answer) => self.beside.start(source, answer),
             Order::TrimLog(before) => tokio::task::block_in_place(|| self.desk.trim_log(before))?,
         }
         Ok(())

@@ -5,6 +5,7 @@ mod graph;
 mod onnx;
 
 pub use compare::{CoarseComparison, compare_assigners, compare_model, compare_on, half_precision_agreement};
+pub(crate) use onnx::dot;
 pub use onnx::{OnnxAssigner, WORTHWHILE_LISTS};
 
 use std::sync::Arc;

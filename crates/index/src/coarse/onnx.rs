@@ -185,7 +185,7 @@ fn projection(dimension: usize, sample: &[f32]) -> Result<(Vec<f32>, usize), Ind
 }
 
 /// Inner product in sixteen partial sums, which the compiler turns into vector instructions.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0f32; 16];
     let (a, rest_a) = a.as_chunks::<16>();
     let (b, rest_b) = b.as_chunks::<16>();

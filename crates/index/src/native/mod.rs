@@ -11,6 +11,7 @@
 // Brings the static libraries onto the linker's command line.
 use faiss_sys as _;
 
+mod bulk;
 mod ffi;
 mod flat;
 mod lists;
@@ -24,6 +25,7 @@ use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+pub use bulk::{Pairs, Visits, bulk_flat};
 pub use ffi::Shape;
 use ffi::*;
 pub use flat::{RangeHits, directions, flat_range, flat_search, kmeans, project};

@@ -1,54 +1,95 @@
 //! Which files a path means.
 
+use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 
-use crate::SourceError;
+use super::remote::{self, Opened, RemoteFile};
+use crate::{ParquetConfig, SourceError};
 
 /// A file of the source.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone)]
 pub(super) struct SourceFile {
     /// Relative to the source's folder, with `/`; the file's own name if the source is a single file.
     pub(super) name: String,
-    pub(super) path: PathBuf,
+    pub(super) place: Place,
 }
 
-/// Finds the files that `path` means, sorted by name: a file, a folder searched for `*.parquet`, or a pattern. Names
-/// that begin with `.` or `_` are left out, since writers keep unfinished files under such names.
+/// Where a file lies.
+#[derive(Debug, Clone)]
+pub(super) enum Place {
+    Local(PathBuf),
+    Remote(RemoteFile),
+}
+
+impl SourceFile {
+    /// Opens it for reading.
+    ///
+    /// # Errors
+    /// [`SourceError::Damaged`] if it cannot be opened.
+    pub(super) fn open(&self) -> Result<Opened, SourceError> {
+        match &self.place {
+            Place::Local(path) => File::open(path).map(Opened::Local).map_err(|e| self.damaged(&e)),
+            Place::Remote(file) => Ok(Opened::Remote(file.clone())),
+        }
+    }
+
+    /// Why it cannot be read: what the object store last refused, or else what the reader of Parquet said.
+    pub(super) fn damaged(&self, error: &dyn std::fmt::Display) -> SourceError {
+        let file = self.name.clone();
+        match &self.place {
+            Place::Remote(RemoteFile { trouble, .. }) if trouble.get().is_some() => {
+                SourceError::Store { file, detail: trouble.get().cloned().unwrap_or_default() }
+            }
+            _ => SourceError::Damaged { file, detail: error.to_string() },
+        }
+    }
+}
+
+/// Finds the files that the source's path means, sorted by name: a file, a folder searched for `*.parquet`, or a pattern;
+/// on this machine or, as a URL, in an object store. Names that begin with `.` or `_` are left out, since writers keep
+/// unfinished files under such names.
 ///
 /// # Errors
 /// [`SourceError::Path`] if there is none, or something cannot be read.
-pub(super) fn find(path: &Path) -> Result<Vec<SourceFile>, SourceError> {
-    let failed = |detail: String| SourceError::Path { path: path.display().to_string(), detail };
+pub(super) fn find(config: &ParquetConfig) -> Result<Vec<SourceFile>, SourceError> {
+    let path = config.path.as_path();
     let text = path.to_string_lossy();
-    if text.contains("://") {
-        return Err(failed("object stores are not read directly; mount or copy the files".into()));
-    }
+    let failed = |detail: String| SourceError::Path { path: text.to_string(), detail };
+    let mut files = if text.contains("://") {
+        remote::find(&text, &config.store).map_err(failed)?
+    } else {
+        find_local(path).map_err(failed)?
+    };
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(files)
+}
+
+fn find_local(path: &Path) -> Result<Vec<SourceFile>, String> {
     let mut files = Vec::new();
     if let Ok(meta) = std::fs::metadata(path) {
         if meta.is_file() {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            return Ok(vec![SourceFile { name, path: path.into() }]);
+            return Ok(vec![SourceFile { name, place: Place::Local(path.into()) }]);
         }
-        walk(path, "", &mut files).map_err(|e| failed(e.to_string()))?;
+        walk(path, "", &mut files).map_err(|e| e.to_string())?;
         files.retain(|file| file.name.ends_with(".parquet"));
         if files.is_empty() {
-            return Err(failed("the folder holds no file named *.parquet".into()));
+            return Err("the folder holds no file named *.parquet".into());
         }
-    } else if text.contains(['*', '?']) {
+    } else if path.to_string_lossy().contains(['*', '?']) {
         let (base, pattern) = split(path);
         if !base.is_dir() {
-            return Err(failed(format!("{} is no folder", base.display())));
+            return Err(format!("{} is no folder", base.display()));
         }
-        walk(&base, "", &mut files).map_err(|e| failed(e.to_string()))?;
+        walk(&base, "", &mut files).map_err(|e| e.to_string())?;
         let pattern: Vec<&str> = pattern.iter().map(String::as_str).collect();
         files.retain(|file| matches(&pattern, &file.name.split('/').collect::<Vec<_>>()));
         if files.is_empty() {
-            return Err(failed("no file fits the pattern".into()));
+            return Err("no file fits the pattern".into());
         }
     } else {
-        return Err(failed("there is no such file or folder".into()));
+        return Err("there is no such file or folder".into());
     }
-    files.sort();
     Ok(files)
 }
 
@@ -72,7 +113,7 @@ fn split(path: &Path) -> (PathBuf, Vec<String>) {
 }
 
 /// Whether the parts of a name fit the parts of a pattern; `**` stands for any number of folders.
-fn matches(pattern: &[&str], name: &[&str]) -> bool {
+pub(super) fn matches(pattern: &[&str], name: &[&str]) -> bool {
     match (pattern.split_first(), name.split_first()) {
         (None, None) => true,
         (Some((&"**", rest)), _) if matches(rest, name) => true,
@@ -123,7 +164,7 @@ fn walk(folder: &Path, prefix: &str, files: &mut Vec<SourceFile>) -> std::io::Re
         if entry.file_type()?.is_dir() {
             walk(&path, &name, files)?;
         } else if std::fs::metadata(&path)?.is_file() {
-            files.push(SourceFile { name, path });
+            files.push(SourceFile { name, place: Place::Local(path) });
         }
     }
     Ok(())
@@ -133,8 +174,12 @@ fn walk(folder: &Path, prefix: &str, files: &mut Vec<SourceFile>) -> std::io::Re
 mod tests {
     use super::*;
 
+    fn at(path: &Path) -> ParquetConfig {
+        ParquetConfig { path: path.into(), ..ParquetConfig::default() }
+    }
+
     fn names(path: &Path) -> Vec<String> {
-        find(path).unwrap().into_iter().map(|f| f.name).collect()
+        find(&at(path)).unwrap().into_iter().map(|f| f.name).collect()
     }
 
     #[test]
@@ -164,11 +209,10 @@ mod tests {
             "relative to the first wildcard's folder"
         );
         for bad in ["none", "none/*.parquet", "*.orc"] {
-            assert!(find(&root.join(bad)).is_err(), "{bad}");
+            assert!(find(&at(&root.join(bad))).is_err(), "{bad}");
         }
-        assert!(find(Path::new("s3://bucket/x")).unwrap_err().to_string().contains("object stores"));
         assert!(
-            find(&root.join("x/_tmp/..").join("_tmp")).is_ok(),
+            find(&at(&root.join("x/_tmp/..").join("_tmp"))).is_ok(),
             "an unfinished folder can still be named itself"
         );
     }

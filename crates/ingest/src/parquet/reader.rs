@@ -1,6 +1,5 @@
 //! Reads the files one after the other.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -8,7 +7,9 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
+use parquet::file::reader::{ChunkReader, Length};
 use records::{Batch, CheckpointDelta, DeadLetter, EventBody, PartitionId, Position, ProfileEvent, Span};
+use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use super::files::{SourceFile, find};
@@ -16,6 +17,9 @@ use super::layout::{Kind, Layout};
 use super::{faces, profiles};
 use crate::source::{Control, Sender};
 use crate::{ParquetConfig, Positions, SourceError, SourceMessage};
+
+/// Most rows decoded at once.
+const PIECE_ROWS: usize = 1024;
 
 /// A file whose footer was read and found good.
 struct Checked {
@@ -52,7 +56,7 @@ impl Reader {
     /// Finds the files and reads all their footers.
     ///
     /// # Errors
-    /// [`SourceError::Path`], [`SourceError::Damaged`], [`SourceError::Schema`] or [`SourceError::Shrunk`].
+    /// [`SourceError::Path`], [`SourceError::Store`], [`SourceError::Damaged`] or [`SourceError::Schema`].
     pub(crate) fn open(
         config: &ParquetConfig,
         positions: Arc<dyn Positions>,
@@ -62,7 +66,7 @@ impl Reader {
     ) -> Result<Self, SourceError> {
         let mut files = Vec::new();
         let mut first: Option<(String, Layout)> = None;
-        for file in find(&config.path)? {
+        for file in find(config)? {
             let metadata = load(&file)?;
             let schema = |detail| SourceError::Schema { file: file.name.clone(), detail };
             let layout = Layout::of(metadata.schema()).map_err(schema)?;
@@ -75,21 +79,17 @@ impl Reader {
                 }
             }
             let rows = u64::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or(0);
-            let partition = PartitionId::file(&file.name);
-            if let Some(Position(position)) = positions.position(&partition)
-                && position > rows
-            {
-                return Err(SourceError::Shrunk { file: file.name, position, rows });
-            }
+            let partition = PartitionId::file(&format!("{}#{}", file.name, fingerprint(&file)?));
             files.push(Checked { file, partition, rows });
         }
         let kind = first.map_or(Kind::Profiles, |(_, layout)| layout.kind);
         Ok(Self { config: config.clone(), positions, sender, control, stop, files, kind })
     }
 
-    /// Rows of all files together.
+    /// Rows of all files together that were not read yet.
     pub(crate) fn rows(&self) -> u64 {
-        self.files.iter().map(|file| file.rows).sum()
+        let read = |file: &Checked| self.positions.position(&file.partition).map_or(0, |position| position.0);
+        self.files.iter().map(|file| file.rows.saturating_sub(read(file))).sum()
     }
 
     /// Reads from where the state stands to the end of the last file.
@@ -119,8 +119,8 @@ impl Reader {
         let metadata = load(&file.file)?;
         let layout = Layout::of(metadata.schema())
             .map_err(|detail| SourceError::Schema { file: file.file.name.clone(), detail })?;
-        let damaged = |e: &dyn std::fmt::Display| damaged(&file.file, e);
-        let opened = File::open(&file.file.path).map_err(|e| damaged(&e))?;
+        let damaged = |e: &dyn std::fmt::Display| file.file.damaged(e);
+        let opened = file.file.open()?;
         let groups = metadata.metadata().row_groups();
         // Row groups that lie wholly before the position are never touched.
         let (mut skipped, mut before) = (0, 0);
@@ -134,20 +134,27 @@ impl Reader {
         }
         let names = layout.columns.iter().map(|(name, _)| *name);
         let mask = ProjectionMask::columns(metadata.parquet_schema(), names);
-        let batch_rows = self.batch_rows(&metadata, &mask);
+        let piece_rows = self.piece_rows(&metadata, &mask);
         let count = groups.len();
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, metadata)
             .with_projection(mask)
             .with_row_groups((skipped..count).collect())
             .with_offset(usize::try_from(from - before).unwrap_or(usize::MAX))
-            .with_batch_size(batch_rows)
+            .with_batch_size(piece_rows)
             .build()
             .map_err(|e| damaged(&e))?;
         let mut at = from;
+        let mut cutter = Cutter::new(file.partition.clone(), from);
         for batch in reader {
             let batch = batch.map_err(|e| damaged(&e))?;
-            self.hand_on(file, &batch, at)?;
+            self.take(file, &batch, at, &mut cutter)?;
             at += batch.num_rows() as u64;
+            if at - cutter.from >= self.config.batch_rows as u64 || cutter.bytes >= self.config.batch_bytes {
+                self.send(SourceMessage::Batch(cutter.cut(at)?))?;
+            }
+        }
+        if cutter.from < at {
+            self.send(SourceMessage::Batch(cutter.cut(at)?))?;
         }
         if at == file.rows {
             Ok(())
@@ -157,8 +164,10 @@ impl Reader {
         }
     }
 
-    /// Rows a batch may have so that its columns stay within `batch_bytes`, judged by the widest row group.
-    fn batch_rows(&self, metadata: &ArrowReaderMetadata, mask: &ProjectionMask) -> usize {
+    /// Rows decoded at once: few enough that their columns stay within `batch_bytes`, judged by the widest row group. The
+    /// columns' sizes are those of the encoded values, and a dictionary makes wide ones look narrow; so a batch is put
+    /// together from several such pieces, whose real size is then known.
+    fn piece_rows(&self, metadata: &ArrowReaderMetadata, mask: &ProjectionMask) -> usize {
         let width = |group: &parquet::file::metadata::RowGroupMetaData| {
             let columns = group.columns().iter().enumerate().filter(|(at, _)| mask.leaf_included(*at));
             let bytes: i64 = columns.map(|(_, column)| column.uncompressed_size()).sum();
@@ -166,23 +175,23 @@ impl Reader {
         };
         let widest = metadata.metadata().row_groups().iter().map(width).max().unwrap_or(1).max(1);
         let fitting = self.config.batch_bytes / usize::try_from(widest).unwrap_or(1);
-        fitting.clamp(1, self.config.batch_rows)
+        fitting.clamp(1, self.config.batch_rows.min(PIECE_ROWS))
     }
 
-    fn hand_on(&self, file: &Checked, batch: &RecordBatch, first: u64) -> Result<(), End> {
+    /// Takes rows into the batch that is being put together; hands batches on that have enough photos.
+    fn take(&self, file: &Checked, rows: &RecordBatch, first: u64, cutter: &mut Cutter) -> Result<(), End> {
         let read = match self.kind {
-            Kind::Profiles => profiles::events(batch, &file.partition, first),
-            Kind::Faces => faces::events(batch, &file.partition, first),
+            Kind::Profiles => profiles::events(rows, &file.partition, first),
+            Kind::Faces => faces::events(rows, &file.partition, first),
         };
-        let events = read.map_err(|e| damaged(&file.file, &e))?;
-        let mut cutter = Cutter::new(file.partition.clone(), first);
-        for event in events {
+        cutter.bytes += rows.get_array_memory_size();
+        for event in read.map_err(|e| file.file.damaged(&e))? {
             if cutter.photos >= self.config.batch_photos {
                 self.send(SourceMessage::Batch(cutter.cut(position(&event))?))?;
             }
             cutter.push(event);
         }
-        self.send(SourceMessage::Batch(cutter.cut(first + batch.num_rows() as u64)?))
+        Ok(())
     }
 
     fn send(&self, message: SourceMessage) -> Result<(), End> {
@@ -198,13 +207,15 @@ struct Cutter {
     partition: PartitionId,
     from: u64,
     photos: usize,
+    /// Of the decoded columns.
+    bytes: usize,
     items: Vec<ProfileEvent>,
     dead: Vec<DeadLetter>,
 }
 
 impl Cutter {
     fn new(partition: PartitionId, from: u64) -> Self {
-        Self { partition, from, photos: 0, items: Vec::new(), dead: Vec::new() }
+        Self { partition, from, photos: 0, bytes: 0, items: Vec::new(), dead: Vec::new() }
     }
 
     fn push(&mut self, event: Result<ProfileEvent, Box<DeadLetter>>) {
@@ -227,6 +238,7 @@ impl Cutter {
         delta.extend(self.partition.clone(), Span { from: Position(self.from), to: Position(to) })?;
         self.from = to;
         self.photos = 0;
+        self.bytes = 0;
         Ok(Batch { items: std::mem::take(&mut self.items), dead: std::mem::take(&mut self.dead), delta })
     }
 }
@@ -238,10 +250,10 @@ fn position(event: &Result<ProfileEvent, Box<DeadLetter>>) -> u64 {
     }
 }
 
-fn load(file: &SourceFile) -> Result<ArrowReaderMetadata, SourceError> {
-    let opened = File::open(&file.path).map_err(|e| damaged(file, &e))?;
+pub(super) fn load(file: &SourceFile) -> Result<ArrowReaderMetadata, SourceError> {
+    let opened = file.open()?;
     guarded(file, || {
-        ArrowReaderMetadata::load(&opened, ArrowReaderOptions::new()).map_err(|e| damaged(file, &e))
+        ArrowReaderMetadata::load(&opened, ArrowReaderOptions::new()).map_err(|e| file.damaged(&e))
     })
 }
 
@@ -250,10 +262,24 @@ fn guarded<T, E: From<SourceError>>(file: &SourceFile, read: impl FnOnce() -> Re
     let reading = std::panic::AssertUnwindSafe(read);
     match std::panic::catch_unwind(reading) {
         Ok(result) => result,
-        Err(_) => Err(damaged(file, &"the reader broke on it").into()),
+        Err(_) => Err(file.damaged(&"the reader broke on it").into()),
     }
 }
 
-fn damaged(file: &SourceFile, error: &dyn std::fmt::Display) -> SourceError {
-    SourceError::Damaged { file: file.name.clone(), detail: error.to_string() }
+/// Tells a file's content from that of another file of the same name: the hash of its footer, which knows the sizes and
+/// bounds of every column. So tomorrow's export under today's names is read, and today's is not read twice.
+fn fingerprint(file: &SourceFile) -> Result<String, SourceError> {
+    /// The length of the footer and the magic number.
+    const TAIL: usize = 8;
+    let opened = file.open()?;
+    let read = |back: u64, length| -> parquet::errors::Result<bytes::Bytes> {
+        opened.get_bytes(opened.len().saturating_sub(back), length)
+    };
+    let footer = read(TAIL as u64, TAIL).and_then(|tail| {
+        let length = tail.first_chunk::<4>().map_or(0, |length| u32::from_le_bytes(*length));
+        read(u64::from(length) + TAIL as u64, length as usize)
+    });
+    let footer = footer.map_err(|e| file.damaged(&e))?;
+    let digest = Sha256::digest(&footer);
+    Ok(digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
 }

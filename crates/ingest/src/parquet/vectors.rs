@@ -5,7 +5,6 @@
 //! - Every row is given in order. A row without an embedding is zeros; what is no embedding is named with file and row.
 //! - Memory is bounded by a batch of rows and a page.
 
-use std::fs::File;
 use std::path::Path;
 
 use arrow::array::RecordBatch;
@@ -20,7 +19,7 @@ use records::Embedding;
 
 use super::columns::Vectors;
 use super::files::{SourceFile, find};
-use crate::SourceError;
+use crate::{ParquetConfig, SourceError};
 
 /// Rows read together.
 const BATCH_ROWS: usize = 8192;
@@ -46,8 +45,8 @@ impl EmbeddingFiles {
     /// dimensions differ, or if no row has an embedding.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         let mut files = Vec::new();
-        for file in find(path)? {
-            let opened = File::open(&file.path).map_err(|e| damaged(&file, &e))?;
+        for file in find(&ParquetConfig { path: path.into(), ..ParquetConfig::default() })? {
+            let opened = file.open()?;
             let metadata = ArrowReaderMetadata::load(
                 &opened,
                 ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional),
@@ -202,7 +201,7 @@ impl Checked {
     }
 
     fn reader(&self, from: u64, share: Option<f64>) -> Result<ParquetRecordBatchReader, SourceError> {
-        let opened = File::open(&self.file.path).map_err(|e| damaged(&self.file, &e))?;
+        let opened = self.file.open()?;
         let mask = ProjectionMask::columns(self.metadata.parquet_schema(), [COLUMN]);
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, self.metadata.clone())
             .with_projection(mask)
@@ -232,11 +231,12 @@ impl Checked {
 }
 
 fn damaged(file: &SourceFile, detail: &dyn std::fmt::Display) -> SourceError {
-    SourceError::Damaged { file: file.name.clone(), detail: detail.to_string() }
+    file.damaged(detail)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::sync::Arc;
 
     use arrow::array::{ArrayRef, FixedSizeListBuilder, Float32Builder, ListBuilder};

@@ -1,0 +1,129 @@
+//! The bulk road of a backfill: the index trained before the first row, the faces of a batch compared and added as one
+//! block. What comes out is what the road one by one gives.
+
+use anyhow::Context;
+use index::{Block, FaceIndex};
+use ingest::{FacesAhead, SourceConfig};
+use rayon::prelude::*;
+use records::{FaceKey, FaceLink, FaceOrdinal};
+use store::{Committed, LogEntry, NewFace, Reader};
+
+use super::neighbours::{Hashes, MOST_LINKS, StoredVectors, committed_face, relation, stored_form};
+use crate::config::Settings;
+use crate::state::State;
+
+/// Fewer new faces than this are compared one by one: a block visits every list.
+const FROM: usize = 1024;
+
+/// Whether so many new faces are worth a block, and their ordinals are as a block wants them.
+pub fn fits(new: &[NewFace]) -> bool {
+    new.len() >= FROM && new.windows(2).all(|pair| pair[0].ordinal.0 + 1 == pair[1].ordinal.0)
+}
+
+/// Links between the new faces and the committed ones, and among the new faces; and the block to feed the index with.
+pub fn links(
+    new: &[NewFace],
+    reader: &Reader,
+    index: &FaceIndex,
+    floor: f32,
+) -> anyhow::Result<(Vec<FaceLink>, Block)> {
+    let first = new.first().map_or(0, |face| face.ordinal.0);
+    let vectors: Vec<Vec<f32>> = new.par_iter().map(|face| stored_form(face.embedding.as_slice())).collect();
+    let told = "the neighbours of new faces cannot be searched";
+    let mut block = index.block(first, vectors.concat()).context(told)?;
+    drop(vectors);
+    let asking: Vec<u32> = (0..).zip(new).filter(|(_, face)| face.linkable).map(|(row, _)| row).collect();
+    let exact = StoredVectors::new(reader, index.dimension());
+    let mut found = index.block_neighbours(&mut block, &asking, floor, &exact).context(told)?;
+    found.iter_mut().for_each(|neighbours| neighbours.truncate(MOST_LINKS));
+
+    // Each committed face is looked up once, whoever found it.
+    let mut committed: Vec<u64> = found
+        .iter()
+        .flatten()
+        .map(|neighbour| neighbour.ordinal)
+        .filter(|ordinal| *ordinal < first)
+        .collect();
+    committed.par_sort_unstable();
+    committed.dedup();
+    let faces: Vec<Option<(FaceKey, Hashes)>> = committed
+        .par_iter()
+        .map(|ordinal| committed_face(reader, FaceOrdinal(*ordinal)))
+        .collect::<anyhow::Result<_>>()?;
+    let face_at = |ordinal: u64| match ordinal.checked_sub(first) {
+        None => faces[committed.binary_search(&ordinal).ok()?],
+        Some(row) => {
+            let face = new.get(usize::try_from(row).ok()?)?;
+            face.linkable.then(|| (face.key, Hashes::of(face)))
+        }
+    };
+    let mut links: Vec<FaceLink> = asking
+        .par_iter()
+        .zip(found)
+        .flat_map_iter(|(row, neighbours)| {
+            let asked = &new[*row as usize];
+            let (key, hashes) = (asked.key, Hashes::of(asked));
+            neighbours.into_iter().filter_map(move |neighbour| {
+                let (other, others) = face_at(neighbour.ordinal)?;
+                FaceLink::new(key, other, neighbour.cosine, relation(&hashes, &others))
+            })
+        })
+        .collect();
+    // Two faces of one block find each other from either side.
+    links.par_sort_unstable_by_key(|link| (link.a, link.b));
+    links.dedup_by_key(|link| (link.a, link.b));
+    Ok((links, block))
+}
+
+/// Lets the index take in what was committed with the block. What it does not take it gets from the log.
+pub fn feed(index: &FaceIndex, committed: &Committed, block: &Block) -> anyhow::Result<()> {
+    let (Some((first, _)), Some((last, _))) = (committed.log.first(), committed.log.last()) else {
+        return Ok(());
+    };
+    let removed: Vec<u64> = committed
+        .log
+        .iter()
+        .filter_map(|(_, entry)| match entry {
+            LogEntry::Removed { ordinal } => Some(ordinal.0),
+            LogEntry::Added { .. } => None,
+        })
+        .collect();
+    let whole = committed.log.len() - removed.len() == block.len();
+    let follows = index.live_sequence()?.is_none_or(|applied| applied + 1 == *first);
+    if whole && follows {
+        index.apply_block(*last, block, &removed).context("the face index cannot follow the state")?;
+    }
+    Ok(())
+}
+
+/// Trains the index on a sample of the faces that a backfill is about to read, where the configuration asks for an index
+/// that wants training and there is none yet.
+pub async fn train_first(settings: &Settings, state: &State) -> anyhow::Result<()> {
+    let SourceConfig::Parquet(source) = &settings.source else { return Ok(()) };
+    let (source, store, index) = (source.clone(), state.store.clone(), std::sync::Arc::clone(&state.index));
+    let training = tokio::task::spawn_blocking(move || {
+        let reader = store.reader();
+        let Some(ahead) = FacesAhead::open(&source)? else { return Ok(()) };
+        let read: u64 = reader.checkpoint().iter().map(|(_, position)| position.0).sum();
+        let Some((factory, wanted)) = index.first_training(ahead.rows().saturating_sub(read))? else {
+            return Ok(());
+        };
+        tracing::info!(factory, sample = wanted, rows = ahead.rows(), "training the face index on a sample");
+        let started = std::time::Instant::now();
+        let mut sample = index.begin_sample()?;
+        let mut failed = None;
+        ahead.sample(wanted, &mut |vector| {
+            if failed.is_none() {
+                failed = sample.push(vector).err();
+            }
+        })?;
+        failed.map_or(Ok(()), Err)?;
+        let exact = StoredVectors::new(&reader, index.dimension());
+        let trained =
+            index.train_on(&factory, sample, &exact, &|step| tracing::debug!(?step, "training the index"));
+        trained.context("the face index cannot be trained on a sample of the source")?;
+        tracing::info!("the face index was trained in {:.1} s", started.elapsed().as_secs_f64());
+        Ok(())
+    });
+    training.await.context("training the face index panicked")?
+}
