@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::print_stderr, reason = "this crate is tests")]
 
 pub mod broker;
+pub mod browser;
 pub mod damage;
 pub mod disk;
 pub mod faces;

@@ -82,10 +82,17 @@ pub enum Command {
         #[command(subcommand)]
         action: ModelsAction,
     },
-    /// Erase an account everywhere and print a receipt
+    /// Serve the review pages and the API over a state that no stream is running on
+    Serve,
+    /// Erase an account everywhere and print a signed receipt
     Forget {
         /// The account
         account: String,
+    },
+    /// Check a receipt of an erasure
+    Receipt {
+        #[command(subcommand)]
+        action: ReceiptAction,
     },
     /// What analysts decided about clusters, and deciding
     Decisions(DecisionsArgs),
@@ -220,6 +227,20 @@ pub enum ModelsAction {
         /// The pack; models.pack if not given
         pack: Option<String>,
     },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum ReceiptAction {
+    /// Check that a receipt is as it was signed
+    Verify {
+        /// What `facering forget --json` printed
+        file: PathBuf,
+        /// The key that it should be signed with; `receipt key` prints one's own
+        #[arg(long, value_name = "BASE64")]
+        public_key: Option<String>,
+    },
+    /// Print the public key of this state's receipts
+    Key,
 }
 
 #[derive(Args, Debug)]

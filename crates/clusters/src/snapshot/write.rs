@@ -16,13 +16,13 @@ use records::tables::{RunInfo, TABLES_VERSION, Tables};
 use super::{LATEST, PREFIX, columns, schema};
 use crate::ClustersError;
 
-/// A small JPEG of a picture in evidence, with its key.
+/// An encrypted thumbnail of a picture in evidence, with the picture's key. What is inside is the caller's business.
 pub type Thumbnail = (PhotoKey, Vec<u8>);
 
 /// Writes a snapshot and makes it the latest; gives its folder.
 ///
 /// `run.snapshot` is the wanted name (`yyyymmddThhmmssZ`, see `Timestamp::compact`); where it is taken, `-2`, `-3`, … is added
-/// and stands in the `run.json` written. Thumbnails become `thumbnails/<picture>.jpg`. Of all snapshots the newest `keep` stay
+/// and stands in the `run.json` written. Thumbnails become `thumbnails/<picture>.sealed`. Of all snapshots the newest `keep` stay
 /// (at least 1, this one included); `None` keeps all.
 ///
 /// # Errors
@@ -60,7 +60,7 @@ pub fn write_snapshot(
         if !folder.exists() {
             fs::create_dir(&folder).map_err(io(&folder))?;
         }
-        durable(&folder.join(format!("{key}.jpg")), &jpeg)?;
+        durable(&folder.join(format!("{key}.sealed")), &jpeg)?;
     }
     if folder.exists() {
         flush_folder(&folder)?;
