@@ -82,6 +82,7 @@ impl World {
                 key: event["account_id"].as_str().unwrap_or_default().to_owned(),
                 value: Some(event.to_string().into_bytes()),
                 headers: vec![],
+                timestamp_ms: None,
             })
             .collect();
         self.broker.produce(&self.topic, &messages).await?;

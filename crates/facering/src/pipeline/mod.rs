@@ -86,6 +86,7 @@ impl Pipeline {
     /// true.
     pub async fn attend(&mut self, every: Duration, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
         let mut desk = self.desk()?;
+        self.snapshots.trust_newest()?;
         let tidying = tokio::spawn(tidy_regularly(
             self.state.store.clone(),
             Arc::clone(&self.state.index),
@@ -101,6 +102,11 @@ impl Pipeline {
         }
         tidying.abort();
         writing.abort();
+        // What was decided since the last snapshot is in the tables before this ends.
+        let snapshots = Arc::clone(&self.snapshots);
+        tokio::task::spawn_blocking(move || snapshots.write_if_changed())
+            .await
+            .context("writing the snapshot panicked")??;
         Ok(())
     }
 
