@@ -57,6 +57,7 @@ check: setup
 # Each script prints ratios of one run; docs/benchmarks.md says which longer ones there are.
 bench: build
 	bench/index.sh
+	bench/review.sh
 
 soak: setup
 	@scripts/setup-tests.sh

@@ -353,7 +353,7 @@ async fn search(world: &World, browser: &Browser) -> anyhow::Result<()> {
         .await?;
     let found = browser.texts("#found figcaption").await?;
     assert!(found.iter().any(|text| text.contains(&account)), "{found:?}");
-    browser.wait_for("thumbnails", "return [...document.querySelectorAll('#found img')].every((i) => i.complete && i.naturalWidth > 0)", json!([])).await?;
+    browser.wait_for("thumbnails", "const i = document.querySelector('#found img'); return i.complete && i.naturalWidth > 0", json!([])).await?;
     let filter = "return getComputedStyle(document.querySelector('#found img')).filter";
     assert!(browser.run(filter, json!([])).await?.as_str().unwrap_or_default().contains("blur"));
     browser.keep_picture("search", false).await?;

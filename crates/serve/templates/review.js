@@ -58,7 +58,7 @@
   const subject = () => cluster || (chosen && chosen.dataset.id);
   const open = (id) => {
     const dialog = $(`#${id}`);
-    if (!dialog || dialog.open || (id !== "keys" && !subject())) return;
+    if (!dialog || $("dialog[open]") || (id !== "keys" && !subject())) return;
     const which = $(".which", dialog);
     if (which) which.textContent = subject();
     $$(".error", dialog).forEach((box) => { box.hidden = true; });
