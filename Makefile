@@ -60,6 +60,7 @@ bench: build
 	bench/index.sh
 	bench/clusters.sh
 	bench/peer.sh
+	bench/review.sh
 
 soak: setup
 	@scripts/setup-tests.sh

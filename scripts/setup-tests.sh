@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# What only the tests need: a durable Kafka broker (tansu) and Python readers of Parquet, both kept outside the clone.
+# What only the tests need: a browser, a durable Kafka broker (tansu) and Python readers of Parquet, kept outside the
+# clone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 # bindgen, which its SQLite binding uses, needs libclang.
 need_packages libclang-dev
+# The review pages are tested in a real browser.
+need_packages chromium chromium-driver
 TANSU=0.6.0
 if [ -z "${FACERING_TEST_BROKERS:-}" ] && [ ! -x "$CACHE/tansu-$TANSU/bin/tansu" ]; then
     step "the broker of the integration tests, tansu $TANSU (8 to 14 minutes, once)"

@@ -3,6 +3,7 @@
 
 pub mod backfill;
 pub mod broker;
+pub mod browser;
 pub mod damage;
 pub mod disk;
 pub mod faces;

@@ -16,7 +16,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Settings;
 use crate::control::{self, Answers, Question, SearchQuestion};
-use crate::pipeline::{CurrentVectors, Desk, Order, StoredVectors, desk_of, stored_form};
+use crate::pipeline::{
+    CurrentVectors, Desk, Order, Pipeline, Snapshots, StoredVectors, desk_of, stored_form,
+};
+use crate::receipts;
 use crate::state::State;
 use crate::state_folders;
 
@@ -28,7 +31,7 @@ const MOST_OWNERS: usize = 10;
 /// How erasing gets to the desk.
 enum DeskWay {
     /// This process only answers; the desk is its own.
-    Own(Mutex<Desk>),
+    Own(Box<Mutex<Desk>>),
     /// A pipeline is running; its desk takes orders.
     Orders(mpsc::Sender<Order>),
 }
@@ -39,6 +42,7 @@ pub struct Owner {
     store: Store,
     index: Arc<FaceIndex>,
     embedder: Mutex<Option<Arc<Embedder>>>,
+    snapshots: Arc<Snapshots>,
     desk: DeskWay,
 }
 
@@ -60,12 +64,14 @@ pub fn ask_or_open(settings: &Settings, question: Question) -> anyhow::Result<Va
     };
     let state = State::open(settings, runtime.as_ref())?;
     let desk = desk_of(settings, &state)?;
+    let snapshots = Snapshots::new(settings, state.store.clone(), &state.pack, Arc::default())?;
     let owner = Owner {
         settings: settings.clone(),
         store: state.store,
         index: state.index,
         embedder: Mutex::new(None),
-        desk: DeskWay::Own(Mutex::new(desk)),
+        snapshots: Arc::new(snapshots),
+        desk: DeskWay::Own(Box::new(Mutex::new(desk))),
     };
     owner.answer(question)
 }
@@ -88,19 +94,26 @@ struct OwnerOf {
 
 impl Owner {
     /// For a running pipeline: it keeps the desk, this answers beside it.
-    pub fn beside(
-        settings: &Settings,
-        state: &State,
-        embedder: Arc<Embedder>,
-        orders: mpsc::Sender<Order>,
-    ) -> Self {
+    pub fn beside(pipeline: &Pipeline) -> Self {
+        let (parts, state) = (pipeline.parts(), pipeline.state());
         Self {
-            settings: settings.clone(),
+            settings: parts.settings.clone(),
             store: state.store.clone(),
             index: Arc::clone(&state.index),
-            embedder: Mutex::new(Some(embedder)),
-            desk: DeskWay::Orders(orders),
+            embedder: Mutex::new(Some(Arc::clone(&parts.embedder))),
+            snapshots: pipeline.snapshots(),
+            desk: DeskWay::Orders(pipeline.orders()),
         }
+    }
+
+    /// Where the key for receipts lies.
+    pub fn receipt_key_file(&self) -> std::path::PathBuf {
+        receipts::key_file(&self.settings.state.path, &self.settings.privacy.receipt_key_file)
+    }
+
+    /// Writes a snapshot of the state as it is.
+    pub fn write_snapshot(&self) -> anyhow::Result<()> {
+        self.snapshots.write().map(drop)
     }
 
     /// The state as it is now.
@@ -229,35 +242,20 @@ impl Owner {
         Ok(json!({ "rows": rows }))
     }
 
-    /// Erases an account everywhere: a state filled beside the one in use, or kept from before a switch, must not bring it
-    /// back.
-    fn forget(&self, account: &str) -> anyhow::Result<Value> {
-        let receipt = self.forget_here(account)?;
+    /// Erases an account from every other state here: one filled beside the one in use, or kept from before a switch, must
+    /// not bring it back. Returns the receipts of those that knew it.
+    pub fn forget_elsewhere(&self, account: &AccountId) -> anyhow::Result<Vec<Value>> {
+        let mut receipts = Vec::new();
         for other in state_folders::all(&self.settings.root) {
             if other != self.settings.state.path {
-                let question = Question::ForgetHere { account: account.to_owned() };
-                ask_or_open(&self.settings.clone().of_other_state(other), question)?;
+                let question = Question::ForgetHere { account: account.as_str().to_owned() };
+                let answer = ask_or_open(&self.settings.clone().of_other_state(other), question)?;
+                if answer["known"] == true {
+                    receipts.push(answer);
+                }
             }
         }
-        Ok(receipt)
-    }
-
-    fn forget_here(&self, account: &str) -> anyhow::Result<Value> {
-        let account = AccountId::new(account)?;
-        let forgotten =
-            self.at_desk(|desk| desk.forget(&account), |answer| Order::Forget(account.clone(), answer))?;
-        let tables = crate::erase::from_output(&self.settings.output.path, &account)?;
-        Ok(json!({
-            "account": account,
-            "known": forgotten.known,
-            "photos_erased": forgotten.photos,
-            "photos_of_others_kept": forgotten.photos_kept,
-            "faces_erased": forgotten.faces,
-            "links_erased": forgotten.links,
-            "dead_letters_erased": forgotten.dead_letters,
-            "snapshots_removed": tables,
-            "commit": forgotten.commit,
-        }))
+        Ok(receipts)
     }
 
     /// Sends the events of dead letters to the source topic again, each event once, and removes the letters.
@@ -356,8 +354,8 @@ impl Answers for Owner {
     fn answer(&self, question: Question) -> anyhow::Result<Value> {
         match question {
             Question::Search(question) => self.search(&question),
-            Question::Forget { account } => self.forget(&account),
-            Question::ForgetHere { account } => self.forget_here(&account),
+            Question::Forget { account } => self.forget_and_tell(&account, Owner::forget),
+            Question::ForgetHere { account } => self.forget_and_tell(&account, Owner::forget_here),
             Question::Decisions => self.list_decisions(),
             Question::Decide { author, proposal } => self.decide_on_newest(&author, proposal),
             Question::Calibrate => {

@@ -85,10 +85,17 @@ pub enum Command {
         #[command(subcommand)]
         action: ModelsAction,
     },
-    /// Erase an account everywhere and print a receipt
+    /// Serve the review pages and the API over a state that no stream is running on
+    Serve,
+    /// Erase an account everywhere and print a signed receipt
     Forget {
         /// The account
         account: String,
+    },
+    /// Check a receipt of an erasure
+    Receipt {
+        #[command(subcommand)]
+        action: ReceiptAction,
     },
     /// What analysts decided about clusters, and deciding
     Decisions(DecisionsArgs),
@@ -263,6 +270,20 @@ fn seconds(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|s| (0.01..=3600.0).contains(s))
         .ok_or_else(|| "0.01 to 3600 are allowed".to_owned())
+}
+
+#[derive(Subcommand, Debug)]
+pub enum ReceiptAction {
+    /// Check that a receipt is as it was signed
+    Verify {
+        /// What `facering forget --json` printed
+        file: PathBuf,
+        /// The key that it should be signed with; `receipt key` prints one's own
+        #[arg(long, value_name = "BASE64")]
+        public_key: Option<String>,
+    },
+    /// Print the public key of this state's receipts
+    Key,
 }
 
 #[derive(Args, Debug)]

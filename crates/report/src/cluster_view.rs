@@ -14,6 +14,9 @@ use crate::timeline::{self, Lane};
 use crate::waterfall::{Waterfall, waterfall};
 use crate::{Differences, graph, words};
 
+/// Longest time, in seconds, within which accounts are said to have been created together.
+const LONGEST_BURST: f64 = 60.0 * 86_400.0;
+
 /// What the view is made from.
 pub(crate) struct Cluster<'a> {
     /// Its place in reading order, from 0.
@@ -214,7 +217,10 @@ impl Cluster<'_> {
             .filter(|m| m.role == Role::Member)
             .filter_map(|m| self.indexed.accounts.get(&m.account_id)?.facts.created_at)
             .collect();
-        let (first, last, inside) = timeline::burst(&created)?;
+        let (first, last, inside) = timeline::burst(&created).filter(|(first, last, _)| {
+            // What took longer is no burst, and to say so would only sound like one.
+            last.seconds_since(*first) <= LONGEST_BURST
+        })?;
         let length = words::span(last.seconds_since(first));
         let (of, from, to) = (created.len(), words::day(first), words::day(last));
         let when = if from == to { format!("on {from}") } else { format!("from {from} to {to}") };

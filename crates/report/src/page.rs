@@ -15,11 +15,11 @@ use sha2::{Digest, Sha256};
 
 use crate::cluster_view::{Cluster, ClusterView};
 use crate::differences::{change_of, reading_order};
+use crate::fragment::STYLE;
 use crate::pictures::Album;
 use crate::snapshot::Indexed;
 use crate::{Differences, Snapshot, words};
 
-const STYLE: &str = include_str!("../templates/style.css");
 const SCRIPT: &str = include_str!("../templates/report.js");
 
 /// What a page shows and how much of it.
@@ -227,12 +227,24 @@ pub fn html(
         changes: Change::ALL.iter().map(|c| words::change(*c)).collect(),
         no_thumbnails,
     };
+    Ok(environment()?.get_template("report.html")?.render(Value::from(minijinja::value::Serde(&page)))?)
+}
+
+/// The templates of pages and fragments.
+pub(crate) fn environment() -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
-    environment.add_template("report.html", include_str!("../templates/report.html"))?;
-    environment.add_template("cluster.html", include_str!("../templates/cluster.html"))?;
-    environment.add_template("parts.html", include_str!("../templates/parts.html"))?;
-    Ok(environment.get_template("report.html")?.render(Value::from(minijinja::value::Serde(&page)))?)
+    for (name, source) in [
+        ("report.html", include_str!("../templates/report.html")),
+        ("fragment.html", include_str!("../templates/fragment.html")),
+        ("album.html", include_str!("../templates/album.html")),
+        ("cluster.html", include_str!("../templates/cluster.html")),
+        ("cluster_body.html", include_str!("../templates/cluster_body.html")),
+        ("parts.html", include_str!("../templates/parts.html")),
+    ] {
+        environment.add_template(name, source)?;
+    }
+    Ok(environment)
 }
 
 fn gone(cluster: &crate::GoneCluster) -> Gone {

@@ -78,6 +78,11 @@ pub struct Snapshot {
     pub thumbnails: Thumbnails,
 }
 
+/// Opens a sealed thumbnail; `None` if it cannot.
+pub type OpenSealed = Box<dyn Fn(&PhotoKey, &[u8]) -> Option<Vec<u8>> + Send + Sync>;
+/// Finds the JPEG of a picture.
+pub type FindPicture = Box<dyn Fn(&PhotoKey) -> Option<Vec<u8>> + Send + Sync>;
+
 /// Where thumbnails come from.
 #[derive(Default)]
 pub struct Thumbnails(Source);
@@ -86,24 +91,40 @@ pub struct Thumbnails(Source);
 enum Source {
     #[default]
     None,
-    Folder(PathBuf),
+    Folder(PathBuf, Option<OpenSealed>),
     Memory(BTreeMap<PhotoKey, Vec<u8>>),
+    Function(FindPicture),
 }
 
 impl fmt::Debug for Thumbnails {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Source::None => f.write_str("Thumbnails(none)"),
-            Source::Folder(_) => f.write_str("Thumbnails(in a folder)"),
+            Source::Folder(..) => f.write_str("Thumbnails(in a folder)"),
+            Source::Function(_) => f.write_str("Thumbnails(asked for)"),
             Source::Memory(pictures) => write!(f, "Thumbnails({})", pictures.len()),
         }
     }
 }
 
 impl Thumbnails {
-    /// Thumbnails named `<picture key hex>.jpg` in a folder, read when asked for.
+    /// Thumbnails in a folder, read when asked for: `<picture key hex>.jpg`, or `<picture key hex>.sealed` once
+    /// [`Thumbnails::opened_with`] said how to open them.
     pub fn in_folder(folder: PathBuf) -> Self {
-        Self(Source::Folder(folder))
+        Self(Source::Folder(folder, None))
+    }
+
+    /// The same, sealed ones opened with this.
+    pub fn opened_with(self, open: OpenSealed) -> Self {
+        match self.0 {
+            Source::Folder(folder, _) => Self(Source::Folder(folder, Some(open))),
+            other => Self(other),
+        }
+    }
+
+    /// Thumbnails that somebody else keeps.
+    pub fn asked_of(find: FindPicture) -> Self {
+        Self(Source::Function(find))
     }
 
     /// Thumbnails at hand as JPEG bytes.
@@ -117,13 +138,15 @@ impl Thumbnails {
         let bytes = match &self.0 {
             Source::None => None,
             Source::Memory(pictures) => pictures.get(picture).cloned(),
-            Source::Folder(folder) => {
-                let path = folder.join(format!("{picture}.jpg"));
-                let size = fs::metadata(&path).ok()?.len();
-                if size > LARGEST_THUMBNAIL {
-                    return None;
-                }
-                fs::read(path).ok()
+            Source::Function(find) => find(picture),
+            Source::Folder(folder, open) => {
+                let read = |ending: &str| {
+                    let path = folder.join(format!("{picture}.{ending}"));
+                    let small = fs::metadata(&path).ok()?.len() <= LARGEST_THUMBNAIL;
+                    if small { fs::read(path).ok() } else { None }
+                };
+                let sealed = || open.as_ref()?(picture, &read("sealed")?);
+                read("jpg").or_else(sealed)
             }
         }?;
         bytes.starts_with(&[0xff, 0xd8, 0xff]).then_some(bytes)

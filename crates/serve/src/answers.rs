@@ -5,7 +5,9 @@ use records::tables::{ClusterRow, EvidenceRow, MemberRow, Reason, WeakestLink};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::state::{AccountView, ForgetReceipt, Match, PhotoView, Status};
+use crate::review::Status;
+use crate::state::{AccountView, ForgetReceipt, Match, PhotoView};
+use crate::uncertainty::Doubt;
 
 /// Counts of what the state holds.
 #[derive(Serialize, ToSchema)]
@@ -29,8 +31,8 @@ pub(crate) struct ReadyAnswer {
     as_of: Option<String>,
 }
 
-impl From<Status> for ReadyAnswer {
-    fn from(status: Status) -> Self {
+impl From<crate::state::Status> for ReadyAnswer {
+    fn from(status: crate::state::Status) -> Self {
         Self {
             ready: status.waiting_for.is_none(),
             waiting_for: status.waiting_for,
@@ -71,6 +73,18 @@ pub(crate) struct Cluster {
     /// `new`, `grown`, `shrunk`, `merged`, `split` or `unchanged`.
     change: &'static str,
     parents: Vec<String>,
+    /// What was decided: `open`, `returned` (dismissed, with something new since), `confirmed` or `dismissed`.
+    status: &'static str,
+    /// The decision that says so.
+    decision: Option<u64>,
+    /// Members that are new since that decision.
+    joined: Vec<String>,
+    /// How many links are new since that decision.
+    new_links: usize,
+    /// 0 (sure) to 1: how middling the score and the members' scores are, or how much hangs on one link.
+    uncertainty: f64,
+    /// What the review queue is ordered by, 0 to 1.
+    priority: f64,
 }
 
 /// One signal's share in a score.
@@ -90,8 +104,8 @@ pub(crate) struct WeakestLinkAnswer {
     separates: i32,
 }
 
-impl From<&ClusterRow> for Cluster {
-    fn from(row: &ClusterRow) -> Self {
+impl Cluster {
+    pub fn new(row: &ClusterRow, doubt: Doubt, status: &Status) -> Self {
         let weakest = |link: &WeakestLink| WeakestLinkAnswer {
             account_a: link.account_a.to_string(),
             account_b: link.account_b.to_string(),
@@ -111,6 +125,12 @@ impl From<&ClusterRow> for Cluster {
             weakest_link: row.weakest_link.as_ref().map(weakest),
             change: row.change.as_str(),
             parents: row.parents.clone(),
+            status: status.verdict.as_str(),
+            decision: status.decision.map(|decision| decision.0),
+            joined: status.joined.iter().map(ToString::to_string).collect(),
+            new_links: status.links,
+            uncertainty: doubt.uncertainty,
+            priority: doubt.priority,
         }
     }
 }
@@ -331,8 +351,12 @@ pub(crate) struct Forgotten {
     /// Pictures that nobody else shows.
     pictures: u64,
     faces: u64,
-    /// The receipt to keep.
+    /// The receipt to keep: JSON, signed as text.
     receipt: String,
+    /// Ed25519 signature of the receipt's text, base64.
+    signature: String,
+    /// The key that it was signed with, base64.
+    public_key: String,
 }
 
 impl Forgotten {
@@ -343,6 +367,8 @@ impl Forgotten {
             pictures: receipt.pictures,
             faces: receipt.faces,
             receipt: receipt.receipt,
+            signature: receipt.signature,
+            public_key: receipt.public_key,
         }
     }
 }

@@ -3,16 +3,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use records::AccountId;
-use records::tables::{AccountRow, ClusterRow, EvidenceRow, MemberRow};
+use records::tables::{AccountRow, ClusterRow, EvidenceRow, MemberRow, Role, Tables};
+use records::{AccountId, ClusterFacts};
 
 use crate::state::Latest;
+use crate::uncertainty::{Doubt, doubt};
 
 pub(crate) struct Catalogue {
     latest: Arc<Latest>,
     /// Clusters by score, best first, ties by id.
     order: Vec<usize>,
     clusters: HashMap<String, Entry>,
+    /// How sure each cluster is, by its row.
+    doubts: Vec<Doubt>,
     members: HashMap<AccountId, Vec<usize>>,
     accounts: HashMap<AccountId, usize>,
 }
@@ -48,9 +51,17 @@ impl Catalogue {
                 entry.evidence.push(at);
             }
         }
+        let doubts = tables
+            .clusters
+            .iter()
+            .map(|row| {
+                let places = clusters.get(&row.cluster_id).map(|e| e.members.as_slice()).unwrap_or_default();
+                doubt(row, places.iter().filter_map(|at| tables.members.get(*at)))
+            })
+            .collect();
         let accounts =
             tables.accounts.iter().enumerate().map(|(at, row)| (row.account_id.clone(), at)).collect();
-        Self { latest: Arc::clone(&latest), order, clusters, members, accounts }
+        Self { latest: Arc::clone(&latest), order, clusters, doubts, members, accounts }
     }
 
     pub fn is_of(&self, latest: &Arc<Latest>) -> bool {
@@ -59,6 +70,10 @@ impl Catalogue {
 
     pub fn snapshot(&self) -> &str {
         &self.latest.run.snapshot
+    }
+
+    pub fn latest(&self) -> &Latest {
+        &self.latest
     }
 
     /// The clusters by score, those after the place of `after` in that order; `None` if there is no such cluster.
@@ -70,8 +85,23 @@ impl Catalogue {
         Some(self.order.iter().skip(start).filter_map(|at| self.latest.tables.clusters.get(*at)))
     }
 
+    /// All clusters in the table's order; their places are what [`Catalogue::row_of`] gives.
+    pub fn all(&self) -> &[ClusterRow] {
+        &self.latest.tables.clusters
+    }
+
+    /// The place of a cluster in the table.
+    pub fn row_of(&self, id: &str) -> Option<usize> {
+        self.clusters.get(id).map(|entry| entry.row)
+    }
+
+    /// How sure the cluster in this place is.
+    pub fn doubt(&self, row: usize) -> Doubt {
+        self.doubts.get(row).copied().unwrap_or_default()
+    }
+
     pub fn cluster(&self, id: &str) -> Option<&ClusterRow> {
-        self.latest.tables.clusters.get(self.clusters.get(id)?.row)
+        self.latest.tables.clusters.get(self.row_of(id)?)
     }
 
     pub fn members(&self, id: &str) -> impl Iterator<Item = &MemberRow> {
@@ -79,9 +109,38 @@ impl Catalogue {
         places.iter().filter_map(|at| self.latest.tables.members.get(*at))
     }
 
+    /// How many likely victims a cluster has.
+    pub fn victims(&self, id: &str) -> usize {
+        self.members(id).filter(|member| member.role == Role::Victim).count()
+    }
+
     pub fn evidence(&self, id: &str) -> impl Iterator<Item = &EvidenceRow> {
         let places = self.clusters.get(id).map(|entry| entry.evidence.as_slice()).unwrap_or_default();
         places.iter().filter_map(|at| self.latest.tables.evidence.get(*at))
+    }
+
+    /// Who a decision about this cluster is about.
+    pub fn facts(&self, id: &str) -> Option<ClusterFacts> {
+        self.clusters.get(id)?;
+        let members = self.members(id).filter(|member| member.role == Role::Member);
+        Some(ClusterFacts {
+            members: members.map(|member| member.account_id.clone()).collect(),
+            evidence: self.evidence(id).map(EvidenceRow::key).collect(),
+        })
+    }
+
+    /// The rows of one cluster, and of the accounts they name, as tables of their own.
+    pub fn only(&self, id: &str) -> Option<Tables> {
+        let cluster = self.cluster(id)?.clone();
+        let members: Vec<MemberRow> = self.members(id).cloned().collect();
+        let accounts =
+            members.iter().filter_map(|member| self.account(&member.account_id)).cloned().collect();
+        Some(Tables {
+            clusters: vec![cluster],
+            members,
+            evidence: self.evidence(id).cloned().collect(),
+            accounts,
+        })
     }
 
     pub fn memberships(&self, account: &AccountId) -> impl Iterator<Item = &MemberRow> {
@@ -91,5 +150,22 @@ impl Catalogue {
 
     pub fn account(&self, account: &AccountId) -> Option<&AccountRow> {
         self.latest.tables.accounts.get(*self.accounts.get(account)?)
+    }
+
+    /// The clusters of accounts that have this id, or a user name that begins so (ASCII letters of either case).
+    pub fn clusters_of_name(&self, name: &str) -> Vec<usize> {
+        let begins = |text: &str| {
+            text.as_bytes().get(..name.len()).is_some_and(|head| head.eq_ignore_ascii_case(name.as_bytes()))
+        };
+        let named = self.latest.tables.accounts.iter().filter(|row| {
+            row.account_id.as_str() == name || row.facts.username.as_deref().is_some_and(begins)
+        });
+        let mut rows: Vec<usize> = named
+            .flat_map(|row| self.memberships(&row.account_id))
+            .filter_map(|member| self.row_of(&member.cluster_id))
+            .collect();
+        rows.sort_unstable();
+        rows.dedup();
+        rows
     }
 }

@@ -8,21 +8,24 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::{Extension, Json};
 use base64::Engine;
-use records::{Cosine, Embedding};
+use records::{AccountId, Cosine, Embedding, FaceKey};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::answers::{FaceAnswer, Forgotten, QueryAnswer, SearchAnswer};
 use crate::errors::{ApiError, ErrorBody};
 use crate::shared::Shared;
-use crate::state::SearchLimits;
+use crate::state::{SearchLimits, StateError};
 use crate::tables_api::account_id;
 use crate::tokens::Caller;
+
+/// Photos of an account that are searched with.
+const MOST_PHOTOS: usize = 32;
 
 /// Header with the purpose of a search or erasure, where the body has no field for it.
 const PURPOSE: &str = "facering-purpose";
 
-/// A search: one query given by `vector` or `picture`, or many given by `queries`.
+/// A search: one query given by `vector`, `picture`, `account` or `face`, or many given by `queries`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SearchRequest {
@@ -35,7 +38,11 @@ pub(crate) struct SearchRequest {
     vector: Option<Vec<f32>>,
     /// A picture's bytes as base64.
     picture: Option<String>,
-    /// Several queries, each with one of the two.
+    /// Every face of this account.
+    account: Option<String>,
+    /// A face the state knows.
+    face: Option<String>,
+    /// Several queries, each with one of the four.
     queries: Option<Vec<SearchQuery>>,
     /// Most matches a face, 1 to 1,000.
     #[schema(minimum = 1, maximum = 1000, default = 20)]
@@ -45,7 +52,7 @@ pub(crate) struct SearchRequest {
     min_cosine: Option<f32>,
 }
 
-/// One query: `vector` or `picture`.
+/// One query: `vector`, `picture`, `account` or `face`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SearchQuery {
@@ -54,12 +61,18 @@ pub(crate) struct SearchQuery {
     vector: Option<Vec<f32>>,
     /// A picture's bytes as base64.
     picture: Option<String>,
+    /// Every face of this account.
+    account: Option<String>,
+    /// A face the state knows.
+    face: Option<String>,
 }
 
 /// A checked query.
 enum Query {
     Vector(Embedding),
     Picture(Bytes),
+    Account(AccountId),
+    Face(FaceKey),
 }
 
 struct Search {
@@ -80,9 +93,11 @@ struct Search {
         (status = 400, description = "The request is wrong, or names no purpose", body = ErrorBody),
         (status = 403, description = "Search is switched off, or the role does not suffice", body = ErrorBody),
         (status = 413, description = "The body is too large", body = ErrorBody),
+        (status = 415, description = "The body is neither JSON nor a picture", body = ErrorBody),
         (status = 422, description = "No face on the picture, no picture, or a vector of another dimension", body = ErrorBody),
         (status = 429, description = "Too many queries within a minute", body = ErrorBody),
         (status = 503, description = "Not ready, busy, or the audit log cannot be written", body = ErrorBody),
+        (status = 401, description = "A token is needed", body = ErrorBody),
     )
 )]
 pub(crate) async fn search(
@@ -100,8 +115,7 @@ pub(crate) async fn search(
         .blocking(move |shared| {
             let search = read(&headers, body, shared.config.max_queries)?;
             shared.spend(&caller, search.queries.len())?;
-            let pictures = search.queries.iter().filter(|q| matches!(q, Query::Picture(_))).count();
-            let subject = format!("{} vectors, {pictures} pictures", search.queries.len() - pictures);
+            let subject = subject(&search.queries);
             shared.audited(&caller, "search", &search.purpose, &subject)?;
             // All faces of all queries are searched for at once, then dealt back to their queries.
             let mut faces = Vec::new();
@@ -110,6 +124,8 @@ pub(crate) async fn search(
                 let found = match query {
                     Query::Vector(vector) => vec![vector],
                     Query::Picture(bytes) => shared.state.embed(bytes)?,
+                    Query::Account(account) => faces_of(shared, &account)?,
+                    Query::Face(face) => vec![known_face(shared, &face)?],
                 };
                 counts.push(found.len());
                 faces.extend(found);
@@ -121,7 +137,35 @@ pub(crate) async fn search(
         .await
 }
 
-fn too_large(error: &BytesRejection) -> ApiError {
+/// What was searched with, for the audit log: which kind how often. Ids stay out, since an erased one must not live on.
+fn subject(queries: &[Query]) -> String {
+    let of = |kind: fn(&Query) -> bool| queries.iter().filter(|query| kind(query)).count();
+    let (vectors, pictures) = (of(|q| matches!(q, Query::Vector(_))), of(|q| matches!(q, Query::Picture(_))));
+    let (accounts, faces) = (of(|q| matches!(q, Query::Account(_))), of(|q| matches!(q, Query::Face(_))));
+    let kinds = [(vectors, "vectors"), (pictures, "pictures"), (accounts, "accounts"), (faces, "faces")];
+    let counted = kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{count} {kind}"));
+    counted.collect::<Vec<_>>().join(", ")
+}
+
+/// The faces of an account, largest of each picture first.
+fn faces_of(shared: &Shared, account: &AccountId) -> Result<Vec<Embedding>, ApiError> {
+    let unknown = || StateError::Unanswerable("the state knows no face of this account".to_owned());
+    let view = shared.state.account(account)?.ok_or_else(unknown)?;
+    let mut faces = Vec::new();
+    for photo in view.photos.iter().take(MOST_PHOTOS) {
+        faces.extend(shared.state.faces_on(&photo.picture)?.into_iter().map(|(_, embedding)| embedding));
+    }
+    if faces.is_empty() { Err(unknown().into()) } else { Ok(faces) }
+}
+
+fn known_face(shared: &Shared, face: &FaceKey) -> Result<Embedding, ApiError> {
+    let found = shared.state.faces_on(&face.photo)?.into_iter().find(|(key, _)| key == face);
+    let unknown = || StateError::Unanswerable("the state knows no such face".to_owned());
+    Ok(found.ok_or_else(unknown)?.1)
+}
+
+/// A body that could not be read, mostly since it is too large.
+pub(crate) fn too_large(error: &BytesRejection) -> ApiError {
     let status = error.status();
     let code = if status == StatusCode::PAYLOAD_TOO_LARGE { "too_large" } else { "invalid_request" };
     ApiError::new(status, code, error.body_text())
@@ -148,10 +192,13 @@ fn read(headers: &HeaderMap, body: Bytes, most: usize) -> Result<Search, ApiErro
     }
     let request: SearchRequest = serde_json::from_slice(&body)
         .map_err(|error| ApiError::invalid(format!("the body is no search: {error}")))?;
-    let single = SearchQuery { vector: request.vector, picture: request.picture };
+    let SearchRequest { vector, picture, account, face, .. } = request;
+    let single = SearchQuery { vector, picture, account, face };
     let queries = match (request.queries, &single) {
-        (Some(queries), SearchQuery { vector: None, picture: None }) => queries,
-        (Some(_), _) => return Err(ApiError::invalid("give either queries, or one vector or picture")),
+        (Some(queries), SearchQuery { vector: None, picture: None, account: None, face: None }) => queries,
+        (Some(_), _) => {
+            return Err(ApiError::invalid("give either queries, or one vector, picture, account or face"));
+        }
         (None, _) => vec![single],
     };
     if queries.is_empty() || queries.len() > most {
@@ -169,14 +216,22 @@ fn read(headers: &HeaderMap, body: Bytes, most: usize) -> Result<Search, ApiErro
 }
 
 fn checked_query(query: SearchQuery) -> Result<Query, String> {
-    match (query.vector, query.picture) {
-        (Some(vector), None) => Embedding::normalised(&vector).map(Query::Vector).map_err(|e| e.to_string()),
-        (None, Some(text)) => match base64::engine::general_purpose::STANDARD.decode(text.trim()) {
+    match (query.vector, query.picture, query.account, query.face) {
+        (Some(vector), None, None, None) => {
+            Embedding::normalised(&vector).map(Query::Vector).map_err(|e| e.to_string())
+        }
+        (None, Some(text), None, None) => match base64::engine::general_purpose::STANDARD.decode(text.trim())
+        {
             Ok(bytes) if !bytes.is_empty() => Ok(Query::Picture(Bytes::from(bytes))),
             Ok(_) => Err("the picture is empty".to_owned()),
             Err(_) => Err("the picture is no base64".to_owned()),
         },
-        _ => Err("give either a vector or a picture".to_owned()),
+        (None, None, Some(id), None) => AccountId::new(id).map(Query::Account).map_err(|e| e.to_string()),
+        (None, None, None, Some(id)) => id
+            .parse()
+            .map(Query::Face)
+            .map_err(|_| "a face's id is 64 hexadecimal digits, a dash and 16 more".to_owned()),
+        _ => Err("give one of vector, picture, account and face".to_owned()),
     }
 }
 
@@ -213,6 +268,8 @@ fn checked_purpose(purpose: Option<String>) -> Result<String, ApiError> {
         (status = 400, description = "This can be no account id, or no purpose is named", body = ErrorBody),
         (status = 403, description = "The role does not suffice, or there is no audit log", body = ErrorBody),
         (status = 404, description = "The state does not know this account", body = ErrorBody),
+        (status = 401, description = "A token is needed", body = ErrorBody),
+        (status = 503, description = "Busy, or not ready yet", body = ErrorBody),
     )
 )]
 pub(crate) async fn forget(

@@ -112,7 +112,8 @@ pub(crate) async fn observe(State(shared): State<Arc<Shared>>, request: Request,
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'"),
     ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        // A page with a policy of its own keeps it.
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     let (status, took) = (response.status().as_u16(), start.elapsed());
     let labels = [("method", method.to_string()), ("route", route.clone()), ("status", status.to_string())];

@@ -14,6 +14,9 @@ use utoipa::{Modify, OpenApi};
         crate::tables_api::clusters,
         crate::tables_api::cluster,
         crate::tables_api::account,
+        crate::pictures::picture,
+        crate::decisions_api::list,
+        crate::decisions_api::decide,
         crate::deeds::search,
         crate::deeds::forget,
     ),
@@ -21,6 +24,7 @@ use utoipa::{Modify, OpenApi};
     tags(
         (name = "clusters", description = "Suspected networks of the newest snapshot"),
         (name = "accounts", description = "Accounts, and their erasure"),
+        (name = "decisions", description = "What analysts decided: an append-only log, every entry undoable"),
         (name = "search", description = "Search by face; off by default, every search is audited"),
         (name = "operations", description = "Health, readiness, metrics"),
     )

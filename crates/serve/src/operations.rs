@@ -37,6 +37,8 @@ pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Result<Response,
     responses(
         (status = 200, description = "Metrics in Prometheus' text format", body = String, content_type = "text/plain"),
         (status = 401, description = "A token is needed", body = ErrorBody),
+        (status = 403, description = "The role does not suffice", body = ErrorBody),
+        (status = 503, description = "Busy, or not ready yet", body = ErrorBody),
     )
 )]
 pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {

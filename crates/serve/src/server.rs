@@ -16,7 +16,7 @@ use crate::errors::ApiError;
 use crate::shared::{MetricsText, Shared};
 use crate::state::ServiceState;
 use crate::tokens::{Role, Tokens, TokensError};
-use crate::{deeds, guard, openapi, operations, tables_api};
+use crate::{decisions_api, deeds, guard, openapi, operations, pages, pictures, tables_api};
 
 /// Why the service cannot run. All of them stop the process; none goes away by trying again at once.
 #[derive(Debug, thiserror::Error)]
@@ -115,14 +115,27 @@ fn router(shared: Arc<Shared>) -> Router {
     let open =
         Router::new().route("/v1/health", get(operations::health)).route("/v1/ready", get(operations::ready));
     let reader = Router::new()
-        .route("/", get(tables_api::page))
+        .route("/", get(pages::queue))
+        .route("/clusters/{id}", get(pages::cluster))
+        .route("/accounts/{id}", get(pages::account))
+        .route("/decisions", get(pages::decisions))
+        .route("/search", get(pages::search))
+        .route("/report", get(pages::report))
+        .route("/assets/report.css", get(pages::style))
+        .route("/assets/review.css", get(pages::review_style))
+        .route("/assets/review.js", get(pages::review_script))
         .route("/openapi.json", get(openapi::document))
         .route("/v1/metrics", get(operations::metrics))
         .route("/v1/clusters", get(tables_api::clusters))
         .route("/v1/clusters/{id}", get(tables_api::cluster))
         .route("/v1/accounts/{id}", get(tables_api::account))
+        .route("/v1/pictures/{picture}", get(pictures::picture))
+        .route("/v1/decisions", get(decisions_api::list))
         .route_layer(needs(Role::Reader));
-    let analyst = Router::new().route("/v1/search", post(deeds::search)).route_layer(needs(Role::Analyst));
+    let analyst = Router::new()
+        .route("/v1/search", post(deeds::search))
+        .route("/v1/decisions", post(decisions_api::decide))
+        .route_layer(needs(Role::Analyst));
     let admin =
         Router::new().route("/v1/accounts/{id}", delete(deeds::forget)).route_layer(needs(Role::Admin));
     open.merge(reader)

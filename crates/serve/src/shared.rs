@@ -11,6 +11,7 @@ use crate::audit::AuditLog;
 use crate::catalogue::Catalogue;
 use crate::config::ServeConfig;
 use crate::errors::ApiError;
+use crate::review::Review;
 use crate::state::{ServiceState, StateError};
 use crate::tokens::{Caller, Tokens};
 
@@ -25,6 +26,7 @@ pub(crate) struct Shared {
     pub metrics: MetricsText,
     working: Arc<Semaphore>,
     catalogue: Mutex<Option<Arc<Catalogue>>>,
+    review: Mutex<Option<(Arc<Catalogue>, Arc<Review>)>>,
     allowances: Mutex<HashMap<String, Allowance>>,
 }
 
@@ -51,6 +53,7 @@ impl Shared {
             metrics,
             working,
             catalogue: Mutex::default(),
+            review: Mutex::default(),
             allowances: Mutex::default(),
         }
     }
@@ -90,6 +93,23 @@ impl Shared {
                 let catalogue = Arc::new(Catalogue::new(latest));
                 *kept = Some(Arc::clone(&catalogue));
                 Ok(catalogue)
+            }
+        }
+    }
+
+    /// The newest snapshot with the decisions laid over it.
+    pub fn review(&self) -> Result<(Arc<Catalogue>, Arc<Review>), StateError> {
+        let catalogue = self.catalogue()?;
+        let log = self.state.decisions()?;
+        let mut kept = self.review.lock().unwrap_or_else(PoisonError::into_inner);
+        match kept.as_ref() {
+            Some((of, review)) if Arc::ptr_eq(of, &catalogue) && review.is_of(&log) => {
+                Ok((catalogue, Arc::clone(review)))
+            }
+            _ => {
+                let review = Arc::new(Review::new(&catalogue, log));
+                *kept = Some((Arc::clone(&catalogue), Arc::clone(&review)));
+                Ok((catalogue, review))
             }
         }
     }

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use records::tables::{RunInfo, Tables};
 use records::{AccountId, Cosine, Embedding, FaceKey, PhotoId, PhotoKey, ProfileFacts, Timestamp};
 
+use crate::review_state::ReviewState;
+
 /// What the state holds, and whether it can answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Status {
@@ -87,8 +89,12 @@ pub struct ForgetReceipt {
     pub pictures: u64,
     /// Faces erased.
     pub faces: u64,
-    /// The receipt as the state signed or wrote it, for whoever asked for the erasure.
+    /// The receipt for whoever asked for the erasure: JSON, signed as text.
     pub receipt: String,
+    /// Its Ed25519 signature, base64.
+    pub signature: String,
+    /// The key that it was signed with, base64.
+    pub public_key: String,
 }
 
 /// Why the state cannot answer.
@@ -105,8 +111,8 @@ pub enum StateError {
     Failed(String),
 }
 
-/// The state behind the service.
-pub trait ServiceState: Send + Sync + 'static {
+/// The state behind the service; what the review pages need besides stands in [`ReviewState`].
+pub trait ServiceState: ReviewState {
     /// What the state holds, and whether it can answer.
     ///
     /// # Errors

@@ -1,11 +1,10 @@
-//! Reading: clusters, accounts and the report's page.
+//! Reading: clusters and accounts.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::response::Html;
 use records::AccountId;
 use records::tables::{ClusterRow, LinkKind, Role};
 use serde::Deserialize;
@@ -13,6 +12,7 @@ use utoipa::IntoParams;
 
 use crate::answers::{Account, Cluster, ClusterDetail, ClusterPage, Evidence, Member};
 use crate::errors::{ApiError, ErrorBody};
+use crate::review::Verdict;
 use crate::shared::Shared;
 
 /// Which clusters, and how many.
@@ -29,9 +29,15 @@ pub(crate) struct ClusterQuery {
     #[param(minimum = 0.0, maximum = 1.0)]
     min_score: Option<f64>,
     /// Only clusters with a link of this kind: `same_bytes`, `same_photo` or `same_person`.
+    #[param(pattern = "^(same_bytes|same_photo|same_person)$")]
     kind: Option<String>,
     /// Only clusters of this change: `new`, `grown`, `shrunk`, `merged`, `split` or `unchanged`.
+    #[param(pattern = "^(new|grown|shrunk|merged|split|unchanged)$")]
     change: Option<String>,
+    /// Only clusters of this status: `open`, `returned` (dismissed, with something new since), `confirmed` or
+    /// `dismissed`.
+    #[param(pattern = "^(open|returned|confirmed|dismissed)$")]
+    status: Option<String>,
 }
 
 #[utoipa::path(
@@ -39,7 +45,10 @@ pub(crate) struct ClusterQuery {
     responses(
         (status = 200, description = "Clusters of the newest snapshot, best score first", body = ClusterPage),
         (status = 400, description = "A parameter is wrong", body = ErrorBody),
+        (status = 404, description = "The newest snapshot has no cluster as `after` names", body = ErrorBody),
         (status = 503, description = "There is no snapshot yet", body = ErrorBody),
+        (status = 401, description = "A token is needed", body = ErrorBody),
+        (status = 403, description = "The role does not suffice", body = ErrorBody),
     )
 )]
 pub(crate) async fn clusters(
@@ -53,26 +62,39 @@ pub(crate) async fn clusters(
     }
     let kind: Option<LinkKind> = word(query.kind.as_deref(), "kind")?;
     let change: Option<records::tables::Change> = word(query.change.as_deref(), "change")?;
+    let status = query.status.as_deref().map(|word| Verdict::ALL.into_iter().find(|v| v.as_str() == word));
+    if status == Some(None) {
+        return Err(ApiError::invalid("status is none of the words it may be"));
+    }
+    let status = status.flatten();
     let least = query.min_score.unwrap_or(0.0);
     if !(0.0..=1.0).contains(&least) {
         return Err(ApiError::invalid("min_score lies outside 0 to 1"));
     }
     shared
         .blocking(move |shared| {
-            let catalogue = shared.catalogue()?;
+            let (catalogue, review) = shared.review()?;
+            let verdict = |row: &ClusterRow| {
+                catalogue.row_of(&row.cluster_id).map_or(Verdict::Open, |at| review.verdict(at))
+            };
             let fits = |row: &&ClusterRow| {
                 row.score >= least
+                    && status.is_none_or(|status| verdict(row) == status)
                     && kind.is_none_or(|kind| row.kinds.contains(&kind))
                     && change.is_none_or(|change| row.change == change)
             };
             let ranked = catalogue.ranked(query.after.as_deref());
             let ranked =
-                ranked.ok_or_else(|| ApiError::invalid("after names no cluster of the newest snapshot"))?;
+                ranked.ok_or_else(|| ApiError::not_found("cluster as after names in the newest snapshot"))?;
             let mut rows: Vec<&ClusterRow> = ranked.filter(fits).take(limit + 1).collect();
             let more = rows.len() > limit;
             rows.truncate(limit);
             let next = rows.last().filter(|_| more).map(|row| row.cluster_id.clone());
-            let clusters = rows.into_iter().map(Cluster::from).collect();
+            let answer = |row: &ClusterRow| {
+                let at = catalogue.row_of(&row.cluster_id).unwrap_or_default();
+                Cluster::new(row, catalogue.doubt(at), &review.status(at))
+            };
+            let clusters = rows.into_iter().map(answer).collect();
             Ok(Json(ClusterPage { snapshot: catalogue.snapshot().to_owned(), clusters, next }))
         })
         .await
@@ -100,6 +122,9 @@ pub(crate) struct DetailQuery {
         (status = 200, description = "The cluster with members, victims and evidence", body = ClusterDetail),
         (status = 400, description = "A parameter is wrong", body = ErrorBody),
         (status = 404, description = "No such cluster in the newest snapshot", body = ErrorBody),
+        (status = 401, description = "A token is needed", body = ErrorBody),
+        (status = 403, description = "The role does not suffice", body = ErrorBody),
+        (status = 503, description = "Busy, or not ready yet", body = ErrorBody),
     )
 )]
 pub(crate) async fn cluster(
@@ -114,7 +139,8 @@ pub(crate) async fn cluster(
     }
     shared
         .blocking(move |shared| {
-            let catalogue = shared.catalogue()?;
+            let (catalogue, review) = shared.review()?;
+            let at = catalogue.row_of(&id).ok_or_else(|| ApiError::not_found("cluster"))?;
             let row = catalogue.cluster(&id).ok_or_else(|| ApiError::not_found("cluster"))?;
             let of_role = |role: Role| {
                 let rows = catalogue.members(&id).filter(|member| member.role == role);
@@ -122,7 +148,7 @@ pub(crate) async fn cluster(
             };
             Ok(Json(ClusterDetail {
                 snapshot: catalogue.snapshot().to_owned(),
-                cluster: Cluster::from(row),
+                cluster: Cluster::new(row, catalogue.doubt(at), &review.status(at)),
                 members: of_role(Role::Member),
                 victims: of_role(Role::Victim),
                 evidence: catalogue.evidence(&id).take(limit).map(Evidence::from).collect(),
@@ -144,6 +170,9 @@ pub(crate) fn account_id(text: &str) -> Result<AccountId, ApiError> {
         (status = 200, description = "The account, its photos and its clusters", body = Account),
         (status = 400, description = "This can be no account id", body = ErrorBody),
         (status = 404, description = "The state does not know this account", body = ErrorBody),
+        (status = 401, description = "A token is needed", body = ErrorBody),
+        (status = 403, description = "The role does not suffice", body = ErrorBody),
+        (status = 503, description = "Busy, or not ready yet", body = ErrorBody),
     )
 )]
 pub(crate) async fn account(
@@ -164,9 +193,4 @@ pub(crate) async fn account(
             Ok(Json(Account::new(id.to_string(), view, places)))
         })
         .await
-}
-
-/// The newest snapshot's report.
-pub(crate) async fn page(State(shared): State<Arc<Shared>>) -> Result<Html<String>, ApiError> {
-    shared.blocking(|shared| Ok(Html(shared.state.page()?.to_string()))).await
 }

@@ -26,7 +26,7 @@ async fn reading_works_without_tokens_on_loopback() {
     let ready = service.get("/v1/ready").await;
     assert_eq!((ready.status, &ready.json()["faces"]), (200, &json!(8)));
     assert_eq!(service.get("/v1/metrics").await.body, METRICS);
-    let page = service.get("/").await;
+    let page = service.get("/report").await;
     assert!(page.body.starts_with("<!DOCTYPE html>"));
     for header in ["cache-control: no-store", "frame-ancestors 'none'", "nosniff", "text/html"] {
         assert!(page.head.contains(header), "{header} is missing: {}", page.head);
@@ -67,11 +67,11 @@ async fn pages_of_clusters_join_without_gap_or_double() {
     let scores: Vec<_> =
         few["clusters"].as_array().unwrap().iter().map(|c| c["score"].as_f64().unwrap()).collect();
     assert!(!scores.is_empty() && scores.iter().all(|score| *score >= 0.85));
-    for wrong in
-        ["limit=0", "limit=501", "kind=twins", "after=fc-999", "min_score=2", "colour=red", "limit=x"]
+    for wrong in ["limit=0", "limit=501", "kind=twins", "status=gone", "min_score=2", "colour=red", "limit=x"]
     {
         assert_eq!(service.get(&format!("/v1/clusters?{wrong}")).await.status, 400, "{wrong}");
     }
+    assert_eq!(service.get("/v1/clusters?after=fc-999").await.status, 404);
     let cluster = service.get("/v1/clusters/fc-007?evidence_limit=0").await.json();
     let count = |key: &str| cluster[key].as_array().unwrap().len();
     assert_eq!((count("members"), count("victims"), count("evidence")), (2, 1, 0));
@@ -330,9 +330,12 @@ async fn the_openapi_document_names_every_route_and_every_reference_exists() {
         "get /v1/accounts/{id}",
         "get /v1/clusters",
         "get /v1/clusters/{id}",
+        "get /v1/decisions",
         "get /v1/health",
         "get /v1/metrics",
+        "get /v1/pictures/{picture}",
         "get /v1/ready",
+        "post /v1/decisions",
         "post /v1/search",
     ];
     assert_eq!(operations, expected);
@@ -340,7 +343,15 @@ async fn the_openapi_document_names_every_route_and_every_reference_exists() {
         // Every documented route answers: a route that does not exist would say so by its own code.
         let (method, path) = operation.split_once(' ').unwrap();
         let answer = service
-            .send(&format!("{} {}", method.to_uppercase(), path.replace("{id}", "fc-001")), &[], b"")
+            .send(
+                &format!(
+                    "{} {}",
+                    method.to_uppercase(),
+                    path.replace("{id}", "fc-001").replace("{picture}", "x")
+                ),
+                &[],
+                b"",
+            )
             .await;
         assert_ne!(answer.status, 405, "{operation}");
         assert!(!answer.body.contains("no such page"), "{operation}: {answer:?}");

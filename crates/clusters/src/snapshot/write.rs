@@ -19,7 +19,7 @@ use crate::ClustersError;
 /// Rows of a row group.
 const ROW_GROUP: usize = 122_880;
 
-/// A small JPEG of a picture in evidence, with its key.
+/// An encrypted thumbnail of a picture in evidence, with the picture's key. What is inside is the caller's business.
 pub type Thumbnail = (PhotoKey, Vec<u8>);
 
 /// Which older snapshots stay; the newest always does.
@@ -34,7 +34,7 @@ pub struct Keep {
 /// Writes a snapshot and makes it the latest; gives its folder.
 ///
 /// `run.snapshot` is the wanted name (`yyyymmddThhmmssZ`, see `Timestamp::compact`); where it is taken, `-2`, `-3`, … is added
-/// and stands in the `run.json` written. Thumbnails become `thumbnails/<picture>.jpg`. Of older snapshots those
+/// and stands in the `run.json` written. Thumbnails become `thumbnails/<picture>.sealed`. Of older snapshots those
 /// stay that `keep` names.
 ///
 /// # Errors
@@ -72,7 +72,7 @@ pub fn write_snapshot(
         if !folder.exists() {
             fs::create_dir(&folder).map_err(io(&folder))?;
         }
-        durable(&folder.join(format!("{key}.jpg")), &jpeg)?;
+        durable(&folder.join(format!("{key}.sealed")), &jpeg)?;
     }
     if folder.exists() {
         flush_folder(&folder)?;

@@ -255,7 +255,7 @@ fn snapshots_come_back_as_written_and_carry_ids_on() {
             .unwrap();
     assert_eq!(place.file_name().unwrap(), "snapshot=20260101T000000Z");
     assert_eq!(latest(folder.path()).unwrap().unwrap(), place);
-    assert_eq!(std::fs::read(place.join(format!("thumbnails/{picture}.jpg"))).unwrap(), [1, 2, 3]);
+    assert_eq!(std::fs::read(place.join(format!("thumbnails/{picture}.sealed"))).unwrap(), [1, 2, 3]);
     let (tables, info) = read_snapshot(&place).unwrap();
     assert_eq!(tables, first.tables);
     assert_eq!(info, run);

@@ -1,6 +1,6 @@
 //! `facering demo`: the whole pipeline on a synthetic network, with a broker and a picture host of its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -13,6 +13,7 @@ use crate::cli::{Common, DemoArgs};
 use crate::config::Settings;
 use crate::demo::{Broker, PictureHost, prepare};
 use crate::pipeline::{Pipeline, Written};
+use crate::sealing::{self, ThumbnailKey};
 use crate::signals;
 
 const TOPIC: &str = "profiles";
@@ -29,7 +30,8 @@ pub fn execute(common: &Common, arguments: &DemoArgs) -> anyhow::Result<()> {
     let (written, counts) = runtime()?.block_on(run(settings, arguments))?;
     let truth = arguments.out.join("truth.parquet");
     let evaluation = evaluate_files(&arguments.out, &truth)?;
-    let snapshot = report::read_snapshot(&arguments.out)?;
+    let key = ThumbnailKey::find(&key_file(&arguments.out))?;
+    let snapshot = sealing::opened(report::read_snapshot(&arguments.out)?, key);
     let page = arguments.out.join("report.html");
     write_html(&snapshot, None, &page)?;
     let text = || {
@@ -48,13 +50,22 @@ pub fn execute(common: &Common, arguments: &DemoArgs) -> anyhow::Result<()> {
     print(&text())
 }
 
+/// Thumbnails are encrypted, in a demo too.
+fn key_file(out: &Path) -> PathBuf {
+    out.join("thumbnail.key")
+}
+
 fn next_steps(out: &Path, page: &Path) -> String {
     format!(
         "Open next:\n  {}  what an analyst reads (faces are blurred until asked)\n  {}/clusters/  the tables, \
-         for DuckDB, pyarrow, Polars\n  facering search --account ID --set state.path={}",
+         for DuckDB, pyarrow, Polars\n  facering serve --set state.path={state} --set output.path={} --set privacy.thumbnail_key_file={}\n\
+         {:18}the same as live pages, with a review queue\n  facering search --account ID --set state.path={state}",
         page.display(),
         out.display(),
-        out.join("state").display()
+        out.display(),
+        key_file(out).display(),
+        "",
+        state = out.join("state").display()
     )
 }
 
@@ -82,6 +93,9 @@ async fn run(mut settings: Settings, arguments: &DemoArgs) -> anyhow::Result<(Wr
     settings.state.path = arguments.out.join("state");
     settings.output.path.clone_from(&arguments.out);
     settings.embed.thumbnails = true;
+    settings.privacy.thumbnail_key_file = key_file(&arguments.out);
+    std::fs::write(&settings.privacy.thumbnail_key_file, ThumbnailKey::generate())
+        .context("the demo's key for thumbnails cannot be written")?;
     settings.fetch.danger_allow_networks.push("127.0.0.0/8".into());
     settings.fetch.per_host = settings.fetch.concurrency;
 

@@ -8,9 +8,11 @@ mod evaluate;
 mod forget;
 mod index;
 mod models;
+mod receipt;
 mod report;
 mod run;
 mod search;
+mod serve;
 mod simulate;
 
 pub use self::index::{runtime_for_lists, train_state};
@@ -36,6 +38,8 @@ pub fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Simulate(arguments) => simulate::execute(&common, &arguments),
         Command::Evaluate(arguments) => evaluate::execute(&common, &arguments),
         Command::Models { action } => models::execute(&common, &action),
+        Command::Serve => serve::execute(&common),
+        Command::Receipt { action } => receipt::execute(&common, &action),
         Command::Forget { account } => forget::execute(&common, &account),
         Command::Decisions(arguments) => decisions::execute(&common, &arguments),
         Command::Deadletters { action } => deadletters::execute(&common, &action),

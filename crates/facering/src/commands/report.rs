@@ -10,11 +10,13 @@ use report::{CsvTable, HtmlOptions, Snapshot, TerminalOptions, read_snapshot};
 use super::print;
 use crate::cli::{Common, ReportArgs};
 use crate::config::Settings;
+use crate::sealing::{self, ThumbnailKey};
 
 pub fn execute(common: &Common, arguments: &ReportArgs) -> anyhow::Result<()> {
     let settings = Settings::load(common, None)?;
     let folder = arguments.clusters.clone().unwrap_or_else(|| settings.output.path.clone());
-    let snapshot = read_snapshot(&folder)?;
+    let key = ThumbnailKey::find(&settings.privacy.thumbnail_key_file)?;
+    let snapshot = sealing::opened(read_snapshot(&folder)?, key);
     let previous = arguments.since.as_deref().map(|name| since(&folder, name)).transpose()?;
     if let Some(file) = &arguments.html {
         write_html(&snapshot, previous.as_ref(), file)?;

@@ -94,8 +94,9 @@ fn beside_a_stream(settings: &Settings) -> anyhow::Result<Option<serde_json::Val
 async fn run(settings: &Settings) -> anyhow::Result<Outcome> {
     let stop = signals::stop_on_signal()?;
     let mut pipeline = Pipeline::open(settings)?;
-    let service = service::start(settings, &pipeline).await?;
+    // A backfill ends by itself; whoever wants to look at its clusters serves them afterwards.
     let stream = settings.pipeline.kind == PipelineKind::Stream;
+    let service = service::start(settings, &pipeline, stream).await?;
     let every = stream.then(|| Duration::from_secs(settings.output.every_s));
     let outcome = pipeline.run(every, !stream, stop).await;
     // Requests under way are answered, but not at the price of a stop that never ends.

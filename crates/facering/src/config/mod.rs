@@ -8,7 +8,7 @@ mod own;
 use std::path::{Path, PathBuf};
 
 pub use layers::{Layers, Problem};
-pub use own::{OutputConfig, PipelineConfig, PipelineKind};
+pub use own::{OutputConfig, PipelineConfig, PipelineKind, PrivacyConfig};
 
 use crate::cli::Common;
 use crate::outcome::Misconfigured;
@@ -32,6 +32,7 @@ pub const SECTIONS: &[&str] = &[
     "clusters",
     "output",
     "serve",
+    "privacy",
 ];
 
 /// All settings.
@@ -63,6 +64,8 @@ pub struct Settings {
     pub output: OutputConfig,
     /// The HTTP service.
     pub serve: serve::ServeConfig,
+    /// Keys, and how long people's data stays.
+    pub privacy: PrivacyConfig,
 }
 
 impl Settings {
@@ -107,6 +110,8 @@ impl Settings {
         } else {
             ingest::SourceConfig::Kafka(ingest::KafkaConfig::default())
         };
+        let embed = layers.section("embed", Default::default(), embed::EmbedConfig::problems);
+        let wanted = embed.thumbnails && with_pipeline;
         let mut settings = Self {
             root: PathBuf::new(),
             pipeline: layers.section("pipeline", PipelineConfig::default(), PipelineConfig::problems),
@@ -123,7 +128,7 @@ impl Settings {
             fetch: layers.section("fetch", Default::default(), fetch::FetchConfig::problems),
             inference: layers.section("inference", Default::default(), inference::InferenceConfig::problems),
             models: layers.section("models", Default::default(), embed::ModelsConfig::problems),
-            embed: layers.section("embed", Default::default(), embed::EmbedConfig::problems),
+            embed,
             state: layers.section("state", Default::default(), store::StoreConfig::problems),
             index: layers.section("index", Default::default(), index::IndexConfig::problems),
             clusters: layers.section("clusters", Default::default(), clusters::ClustersConfig::problems),
@@ -131,6 +136,11 @@ impl Settings {
             // An empty address switches the service off, and then nothing about it can be wrong.
             serve: layers.section("serve", Default::default(), |s: &serve::ServeConfig| {
                 if s.listen.is_empty() { Vec::new() } else { s.problems() }
+            }),
+            privacy: layers.section("privacy", PrivacyConfig::default(), |privacy: &PrivacyConfig| {
+                let mut problems = privacy.problems();
+                problems.extend(privacy.missing_for_thumbnails(wanted));
+                problems
             }),
         };
         let problems = layers.into_problems(SECTIONS);

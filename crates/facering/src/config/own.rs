@@ -93,3 +93,44 @@ impl OutputConfig {
         problems
     }
 }
+
+/// The section `[privacy]`: keys, and how long people's data stays.
+#[derive(Deserialize, Serialize, Clone, Debug, PartialEq, Eq, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct PrivacyConfig {
+    /// File with the key that thumbnails are encrypted with, 64 hexadecimal digits. Empty: the variable
+    /// `FACERING_THUMBNAIL_KEY`. One of the two is needed for `embed.thumbnails`.
+    pub thumbnail_key_file: PathBuf,
+    /// File with the key that receipts of erasures are signed with. Empty: `receipt.key` in the state folder. Made where
+    /// it is missing.
+    pub receipt_key_file: PathBuf,
+    /// Accounts last observed more days ago are erased, and dead letters as old; 0 keeps them.
+    pub retain_days: u32,
+}
+
+impl PrivacyConfig {
+    /// Everything that is wrong, as the key within the section and a sentence.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let most = 36_500;
+        let wrong = self.retain_days > most;
+        let problem = ("retain_days".to_owned(), format!("is {}; 0 to {most} are allowed", self.retain_days));
+        if wrong { vec![problem] } else { Vec::new() }
+    }
+
+    /// What is missing for thumbnails, if they are wanted.
+    pub fn missing_for_thumbnails(&self, wanted: bool) -> Option<(String, String)> {
+        if !wanted {
+            return None;
+        }
+        match crate::sealing::ThumbnailKey::find(&self.thumbnail_key_file) {
+            Ok(Some(_)) => None,
+            Ok(None) => Some((
+                "thumbnail_key_file".to_owned(),
+                "is missing; embed.thumbnails needs a key, since thumbnails are stored encrypted only: make one with \
+                 `openssl rand -hex 32 > thumbnail.key` and keep it apart from the state"
+                    .to_owned(),
+            )),
+            Err(error) => Some(("thumbnail_key_file".to_owned(), format!("{error:#}"))),
+        }
+    }
+}

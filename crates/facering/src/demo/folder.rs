@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::{Context, bail};
 
 /// What a demo leaves; nothing else is ever removed.
-const LEFT: [&str; 5] = ["clusters", "state", "report.html", "truth.parquet", "dead_letters.jsonl"];
+const LEFT: [&str; 6] =
+    ["clusters", "state", "report.html", "truth.parquet", "dead_letters.jsonl", "thumbnail.key"];
 
 /// Makes the folder, or removes what an earlier demo left in it.
 ///

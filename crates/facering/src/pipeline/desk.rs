@@ -12,13 +12,14 @@ use std::time::Instant;
 
 use anyhow::Context;
 use index::FaceIndex;
-use records::{AccountId, Batch, Decision, Deed, EmbeddedEvent};
+use records::{AccountId, Batch, Decision, Deed, EmbeddedEvent, StagedBody};
 use store::{Committed, Committer, Forgotten, Planned, Store};
 
 use super::bulk;
 use super::calibration::Floor;
 use super::neighbours::{self, StoredVectors};
 use super::progress::{Progress, Stage};
+use crate::sealing::ThumbnailKey;
 use crate::state::feed_index;
 
 /// Batches for which a picture without owners is kept: more than can be in flight between fetch and commit.
@@ -44,20 +45,27 @@ pub struct Desk {
     committer: Committer,
     index: Arc<FaceIndex>,
     floor: Floor,
+    thumbnails: Option<ThumbnailKey>,
     /// The commits of the last batches, oldest first.
     batches: VecDeque<u64>,
 }
 
 impl Desk {
     /// Takes the store's one committer.
-    pub fn new(store: Store, index: Arc<FaceIndex>, floor: Floor) -> anyhow::Result<Self> {
+    pub fn new(
+        store: Store,
+        index: Arc<FaceIndex>,
+        floor: Floor,
+        thumbnails: Option<ThumbnailKey>,
+    ) -> anyhow::Result<Self> {
         let committer = store.committer()?;
-        Ok(Self { store, committer, index, floor, batches: VecDeque::new() })
+        Ok(Self { store, committer, index, floor, thumbnails, batches: VecDeque::new() })
     }
 
     /// Takes a batch into the state.
     pub fn commit(&mut self, batch: Batch<EmbeddedEvent>, progress: &Progress) -> anyhow::Result<Verdict> {
         let start = Instant::now();
+        let batch = self.sealed(batch)?;
         let plan = match self.committer.plan(batch)? {
             Planned::Ready(plan) => *plan,
             Planned::Missing { photos, .. } => {
@@ -97,6 +105,25 @@ impl Desk {
         Ok(Verdict::Committed(committed))
     }
 
+    /// Encrypts the batch's thumbnails. Without a key they are left out: none is ever stored in the clear.
+    fn sealed(&self, mut batch: Batch<EmbeddedEvent>) -> anyhow::Result<Batch<EmbeddedEvent>> {
+        for event in &mut batch.items {
+            let (StagedBody::Replace { photos, .. } | StagedBody::Add { photos, .. }) = &mut event.body
+            else {
+                continue;
+            };
+            for photo in photos {
+                let Some(content) = &mut photo.content else { continue };
+                if let Some(jpeg) = content.thumbnail.take()
+                    && let Some(key) = &self.thumbnails
+                {
+                    content.thumbnail = Some(key.seal(&photo.key, &jpeg)?.into());
+                }
+            }
+        }
+        Ok(batch)
+    }
+
     /// Removes pictures without owners. Only while no batch is in flight.
     pub fn sweep_all(&mut self) -> anyhow::Result<()> {
         self.sweep(u64::MAX)
@@ -111,10 +138,14 @@ impl Desk {
         Ok(())
     }
 
-    /// Erases an account and every picture that nobody else owns, physically.
-    pub fn forget(&mut self, account: &AccountId) -> anyhow::Result<Forgotten> {
-        let forgotten =
-            self.committer.forget(account).context("the account cannot be erased from the state")?;
+    /// Erases accounts and every picture that nobody else owns, physically; one answer for each, in their order.
+    pub fn forget(&mut self, accounts: &[AccountId]) -> anyhow::Result<Vec<Forgotten>> {
+        let mut forgotten = Vec::with_capacity(accounts.len());
+        for account in accounts {
+            let done =
+                self.committer.forget(account).context("an account cannot be erased from the state")?;
+            forgotten.push(done);
+        }
         feed_index(&self.index, &self.store.reader())?;
         let reader = self.store.reader();
         let exact = StoredVectors::new(&reader, self.index.dimension());

@@ -54,8 +54,8 @@ pub enum End {
 
 /// Orders for the desk from outside the flow.
 pub enum Order {
-    /// Erase an account; the answer goes back.
-    Forget(records::AccountId, oneshot::Sender<anyhow::Result<store::Forgotten>>),
+    /// Erase accounts; the answers go back.
+    Forget(Vec<records::AccountId>, oneshot::Sender<anyhow::Result<Vec<store::Forgotten>>>),
     /// Take a decision of this author.
     Decide(String, records::Deed, oneshot::Sender<anyhow::Result<records::Decision>>),
     /// Remove dead letters that were sent again.

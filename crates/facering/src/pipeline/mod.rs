@@ -32,6 +32,7 @@ pub use progress::{Progress, Summary};
 pub use snapshots::{Snapshots, Written};
 
 use crate::config::Settings;
+use crate::sealing::ThumbnailKey;
 use crate::state::State;
 use crate::terminal;
 
@@ -70,7 +71,7 @@ impl Pipeline {
         let state = State::open(settings, Some(&runtime))?;
         let parts = Parts::new(settings, &state, &runtime)?;
         let snapshots =
-            Snapshots::new(settings, state.store.clone(), &state.pack, Arc::clone(&parts.progress));
+            Snapshots::new(settings, state.store.clone(), &state.pack, Arc::clone(&parts.progress))?;
         Ok(Self { state, parts, snapshots: Arc::new(snapshots), orders: mpsc::channel(4) })
     }
 
@@ -82,6 +83,39 @@ impl Pipeline {
     /// The stages, for searches by picture.
     pub fn parts(&self) -> &Parts {
         &self.parts
+    }
+
+    /// Writes the snapshots.
+    pub fn snapshots(&self) -> Arc<Snapshots> {
+        Arc::clone(&self.snapshots)
+    }
+
+    /// Reads no source: takes orders, and writes a snapshot that often if they changed anything, until `stop` becomes
+    /// true.
+    pub async fn attend(&mut self, every: Duration, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+        let mut desk = self.desk()?;
+        self.snapshots.trust_newest()?;
+        let tidying = tokio::spawn(tidy_regularly(
+            self.state.store.clone(),
+            Arc::clone(&self.state.index),
+            Arc::clone(&self.parts.progress),
+            self.orders.0.clone(),
+        ));
+        let writing = tokio::spawn(write_regularly(Arc::clone(&self.snapshots), every));
+        while !*stop.borrow() {
+            tokio::select! {
+                Some(order) = self.orders.1.recv() => writing::obey(&mut desk, order)?,
+                changed = stop.changed() => if changed.is_err() { break },
+            }
+        }
+        tidying.abort();
+        writing.abort();
+        // What was decided since the last snapshot is in the tables before this ends.
+        let snapshots = Arc::clone(&self.snapshots);
+        tokio::task::spawn_blocking(move || snapshots.write_if_changed())
+            .await
+            .context("writing the snapshot panicked")??;
+        Ok(())
     }
 
     /// Where orders to the running pipeline go.
@@ -154,7 +188,8 @@ pub fn desk_of(settings: &Settings, state: &State) -> anyhow::Result<Desk> {
     let (index, clusters) = (&settings.index, &settings.clusters);
     let calibration = state.pack.calibration();
     let floor = Floor::new(calibration, index.link_floor, clusters.copy_cosine, clusters.false_neighbours);
-    Desk::new(state.store.clone(), Arc::clone(&state.index), floor)
+    let thumbnails = ThumbnailKey::find(&settings.privacy.thumbnail_key_file)?;
+    Desk::new(state.store.clone(), Arc::clone(&state.index), floor, thumbnails)
 }
 
 /// Tells how far the run is: a bar on a terminal, lines elsewhere.

@@ -20,6 +20,7 @@ use super::{calibration, decisions, input};
 use crate::clock;
 use crate::commands::write_html;
 use crate::config::{OutputConfig, Settings};
+use crate::sealing::{self, ThumbnailKey};
 
 /// A snapshot that was written.
 #[derive(Clone, Debug)]
@@ -41,6 +42,7 @@ pub struct Snapshots {
     pack: String,
     link_floor: f32,
     progress: Arc<Progress>,
+    thumbnails: Option<ThumbnailKey>,
     last: Mutex<Last>,
 }
 
@@ -54,8 +56,13 @@ struct Last {
 
 impl Snapshots {
     /// For this state and these settings.
-    pub fn new(settings: &Settings, store: Store, pack: &embed::ModelPack, progress: Arc<Progress>) -> Self {
-        Self {
+    pub fn new(
+        settings: &Settings,
+        store: Store,
+        pack: &embed::ModelPack,
+        progress: Arc<Progress>,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
             store,
             output: settings.output.clone(),
             clusters: settings.clusters.clone(),
@@ -63,13 +70,23 @@ impl Snapshots {
             pack: pack.id().to_string(),
             link_floor: settings.index.link_floor,
             progress,
+            thumbnails: ThumbnailKey::find(&settings.privacy.thumbnail_key_file)?,
             last: Mutex::default(),
-        }
+        })
     }
 
     /// The last one written by this process.
     pub fn last(&self) -> Option<Written> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).written.clone()
+    }
+
+    /// Takes the newest snapshot for one of the state as it is, so that only what changes from now on makes another:
+    /// for whoever opens a state that somebody else left behind.
+    pub fn trust_newest(&self) -> anyhow::Result<()> {
+        if clusters::latest(&self.output.path)?.is_some() {
+            self.last.lock().unwrap_or_else(PoisonError::into_inner).commit = self.store.reader().commit();
+        }
+        Ok(())
     }
 
     /// Writes one if the state has moved on since the last.
@@ -126,7 +143,7 @@ impl Snapshots {
             start.elapsed().as_secs_f64()
         );
         if self.output.report {
-            let snapshot = report::read_snapshot(&written.folder)?;
+            let snapshot = sealing::opened(report::read_snapshot(&written.folder)?, self.thumbnails.clone());
             write_html(&snapshot, None, &self.output.path.join("report.html"))?;
         }
         let expiry = Standing::of(&log).next_expiry(clock::now());

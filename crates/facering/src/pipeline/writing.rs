@@ -60,7 +60,10 @@ impl Writing<'_> {
                     }
                 },
                 sequences = self.publisher.taken() => self.published(&sequences)?,
-                Some(order) = orders.recv() => self.obey(order)?,
+                Some(order) = orders.recv() => match order {
+                    Order::Backfill(source, answer) => self.beside.start(source, answer),
+                    order => obey(self.desk, order)?,
+                },
                 Ok(_) = stop.wait_for(|stop| *stop), if !stopping => {
                     stopping = true;
                     deadline = tokio::time::Instant::now() + limit;
@@ -110,25 +113,29 @@ impl Writing<'_> {
         }
         Ok(())
     }
+}
 
-    fn obey(&mut self, order: Order) -> anyhow::Result<()> {
-        // Whoever asked may have gone by the time of the answer; what was asked for is done all the same.
-        match order {
-            Order::Forget(account, answer) => {
-                let forgotten = tokio::task::block_in_place(|| self.desk.forget(&account));
-                drop(answer.send(forgotten));
-            }
-            Order::Decide(author, deed, answer) => {
-                let decided = tokio::task::block_in_place(|| self.desk.decide(&author, deed));
-                drop(answer.send(decided));
-            }
-            Order::DropLetters(sequences, answer) => {
-                let dropped = tokio::task::block_in_place(|| self.desk.drop_letters(&sequences));
-                drop(answer.send(dropped));
-            }
-            Order::Backfill(source, answer) => self.beside.start(source, answer),
-            Order::TrimLog(before) => tokio::task::block_in_place(|| self.desk.trim_log(before))?,
+/// Does what somebody outside of the flow asks for.
+pub(super) fn obey(desk: &mut Desk, order: Order) -> anyhow::Result<()> {
+    // Whoever asked may have gone by the time of the answer; what was asked for is done all the same.
+    match order {
+        Order::Forget(accounts, answer) => {
+            drop(answer.send(tokio::task::block_in_place(|| desk.forget(&accounts))));
         }
-        Ok(())
+        Order::Decide(author, deed, answer) => {
+            drop(answer.send(tokio::task::block_in_place(|| desk.decide(&author, deed))));
+        }
+        Order::DropLetters(sequences, answer) => {
+            drop(answer.send(tokio::task::block_in_place(|| desk.drop_letters(&sequences))));
+        }
+        Order::Backfill(_, answer) => {
+            drop(
+                answer.send(Err(anyhow::anyhow!(
+                    "no pipeline is running here that could read beside its stream"
+                ))),
+            );
+        }
+        Order::TrimLog(before) => tokio::task::block_in_place(|| desk.trim_log(before))?,
     }
+    Ok(())
 }

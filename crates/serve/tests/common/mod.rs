@@ -11,10 +11,13 @@ use records::tables::{
     AccountRow, Change, ClusterRow, EvidenceRow, LinkKind, MemberRow, Role as TableRole, RunInfo,
     TABLES_VERSION, Tables,
 };
-use records::{AccountId, Checkpoint, Embedding, FaceKey, PhotoId, PhotoKey, ProfileFacts, Timestamp};
+use records::{
+    AccountId, Checkpoint, Decision, DecisionId, Deed, Embedding, FaceKey, PhotoId, PhotoKey, ProfileFacts,
+    Timestamp,
+};
 use serve::{
-    AccountView, ForgetReceipt, Latest, Match, PhotoView, SearchLimits, ServeConfig, Server, ServiceState,
-    StateError, Status,
+    AccountView, ForgetReceipt, Latest, Match, PhotoView, ReviewState, SearchLimits, ServeConfig, Server,
+    ServiceState, StateError, Status,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -30,6 +33,7 @@ pub struct SmallState {
     pub latest: Option<Arc<Latest>>,
     /// How long a search takes.
     pub slowness: Duration,
+    pub log: Mutex<Arc<Vec<Decision>>>,
 }
 
 impl SmallState {
@@ -44,6 +48,7 @@ impl SmallState {
             faces: Mutex::new(faces.collect()),
             latest: Some(Arc::new(latest())),
             slowness: Duration::ZERO,
+            log: Mutex::default(),
         }
     }
 }
@@ -118,7 +123,52 @@ impl ServiceState for SmallState {
 
     fn forget(&self, account: &AccountId) -> Result<Option<ForgetReceipt>, StateError> {
         let removed = self.faces.lock().unwrap().remove(account);
-        Ok(removed.map(|_| ForgetReceipt { photos: 1, pictures: 1, faces: 1, receipt: "erased".into() }))
+        Ok(removed.map(|_| ForgetReceipt {
+            photos: 1,
+            pictures: 1,
+            faces: 1,
+            receipt: "erased".into(),
+            signature: "signed".into(),
+            public_key: "key".into(),
+        }))
+    }
+}
+
+impl ReviewState for SmallState {
+    fn decisions(&self) -> Result<Arc<Vec<Decision>>, StateError> {
+        Ok(Arc::clone(&self.log.lock().unwrap()))
+    }
+
+    fn decide(&self, author: &str, deed: Deed) -> Result<Decision, StateError> {
+        let mut log = self.log.lock().unwrap();
+        if let Deed::Undo { decision, .. } = &deed
+            && !log.iter().any(|known| known.id == *decision)
+        {
+            return Err(StateError::Unanswerable(format!("there is no decision {decision}")));
+        }
+        let id = DecisionId(log.len() as u64 + 1);
+        let decision = Decision { id, author: author.into(), at: Timestamp::EPOCH, deed };
+        *log = Arc::new(log.iter().cloned().chain([decision.clone()]).collect());
+        Ok(decision)
+    }
+
+    fn cluster_body(&self, tables: Tables) -> Result<String, StateError> {
+        Ok(format!("<p>body of {}</p>", tables.clusters[0].cluster_id))
+    }
+
+    fn style(&self) -> &'static str {
+        "p { color: red }"
+    }
+
+    fn thumbnail(&self, picture: &PhotoKey) -> Result<Option<Bytes>, StateError> {
+        let known = PhotoKey::unhashed(&account(0), &PhotoId::new("avatar").unwrap());
+        Ok((*picture == known).then(|| Bytes::from_static(&[0xff, 0xd8, 0xff, 0])))
+    }
+
+    fn faces_on(&self, picture: &PhotoKey) -> Result<Vec<(FaceKey, Embedding)>, StateError> {
+        let faces = self.faces.lock().unwrap();
+        let all = faces.iter().map(|(account, embedding)| (face(account, embedding).1, embedding.clone()));
+        Ok(all.filter(|(key, _)| key.photo == *picture).collect())
     }
 }
 
