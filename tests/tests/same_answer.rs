@@ -36,7 +36,12 @@ fn draw(server: &PictureServer, folder: &Path) -> anyhow::Result<Vec<Outgoing>> 
         .map(|line| {
             let event: serde_json::Value = serde_json::from_str(line)?;
             let key = event["account_id"].as_str().unwrap_or_default().to_owned();
-            Ok(Outgoing { key, value: Some(line.as_bytes().to_vec()), headers: Vec::new() })
+            Ok(Outgoing {
+                key,
+                value: Some(line.as_bytes().to_vec()),
+                headers: Vec::new(),
+                timestamp_ms: None,
+            })
         })
         .collect()
 }
