@@ -25,6 +25,7 @@ use std::sync::Arc;
 use self::write::{write_flat, write_lists, write_opaque};
 use crate::IndexError;
 use crate::files::{Checksum, Hashing, checksum_of, write_durably};
+use crate::memory::room_to_map;
 use crate::model::Model;
 use crate::native::{MappedFile, Native, bytes_of, bytes_of_mut};
 use crate::ordinals::{ORDINAL_LIMIT, OrdinalSet};
@@ -147,7 +148,13 @@ impl Segment {
     /// # Errors
     /// [`IndexError::Damaged`] if it is cut off, foreign or inconsistent.
     pub fn open(path: &Path, form: &Form, dimension: usize) -> Result<Self, IndexError> {
-        match MappedFile::open(path)? {
+        // Lists can be read one by one where a mapping would take the address space that other work needs.
+        let bytes = std::fs::metadata(path).map_or(0, |facts| facts.len());
+        let mapped = match form {
+            Form::Lists(_) if !room_to_map(bytes) => None,
+            _ => MappedFile::open(path)?,
+        };
+        match mapped {
             Some(file) => Self::open_mapped(path, Arc::new(file), form, dimension),
             None => Self::open_unmapped(path, form, dimension),
         }
