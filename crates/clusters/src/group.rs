@@ -1,6 +1,6 @@
 //! What can be counted about a group of accounts, before anything is judged.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::incidence::{Incidence, NOBODY};
 
@@ -88,6 +88,7 @@ impl Group {
         // Photo or person -> others of the group behind it, as far as it is the group's own.
         let mut quality: HashMap<u32, f64> = HashMap::new();
         let mut company: HashMap<u32, f64> = HashMap::new();
+        let mut ours: HashSet<u32> = HashSet::new();
         let mut shared = Vec::new();
         for (entity, inside) in inside {
             let all = inc.photo_owners(entity);
@@ -112,6 +113,9 @@ impl Group {
                 quality.insert(entity, worth);
                 company.insert(entity, worth * inside.saturating_sub(1) as f64);
             }
+            if 2 * inside >= all {
+                ours.insert(entity);
+            }
             shared.push(SharedPhoto { entity, inside, outside, quality: worth });
         }
         shared.sort_unstable_by_key(|s| s.entity);
@@ -123,7 +127,7 @@ impl Group {
                 (*person, 0.5 * (*inside - 1) as f64 * (1.5 * *inside as f64 / all as f64).min(1.0))
             })
             .collect();
-        let counts = Counts { quality, company, people, own_people, accounts: accounts.len() };
+        let counts = Counts { quality, company, ours, people, own_people, accounts: accounts.len() };
         let parts = accounts.iter().map(|a| part(*a, inc, &counts)).collect();
         let people = counts.people;
         let portrait = |s: &&SharedPhoto| inc.worth(s.entity) >= 1.0;
@@ -194,6 +198,8 @@ struct Counts {
     quality: HashMap<u32, f64>,
     /// Shared photo -> others who show it, by worth.
     company: HashMap<u32, f64>,
+    /// Shared photos that at least half of those who show them show here.
+    ours: HashSet<u32>,
     /// Person -> members who show it.
     people: HashMap<u32, usize>,
     /// Person -> half of the others who show it, as far as it is the group's own.
@@ -213,8 +219,11 @@ fn part(account: u32, inc: &Incidence, counts: &Counts) -> Part {
         let worth = inc.worth(hold.entity);
         let person = inc.person_of[hold.entity as usize];
         part.photos += usize::from(person != NOBODY);
-        // What everybody shows is neither its own nor re-used.
-        let everybodys = inc.popular(hold.entity) || person != NOBODY && inc.popular_person(person);
+        // What everybody shows, most of them elsewhere, is neither its own nor re-used.
+        let photo = inc.popular(hold.entity) && !counts.ours.contains(&hold.entity);
+        let here = people.get(&person).copied().unwrap_or(0);
+        let everybodys =
+            photo || person != NOBODY && inc.popular_person(person) && 2 * here < inc.person_owners(person);
         if !everybodys {
             all += worth;
         }

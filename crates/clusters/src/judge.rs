@@ -142,7 +142,7 @@ impl Court<'_> {
     /// Two rings that stole from one person hang together by that person. They are told apart where they came in two waves,
     /// and where accounts of different waves share less than half of what those of one wave do. (One ring that came in two
     /// waves shares as much across them as within.)
-    fn waves(&self, group: &Group) -> Option<[Vec<u32>; 2]> {
+    pub(crate) fn waves(&self, group: &Group) -> Option<[Vec<u32>; 2]> {
         let mut order: Vec<(i64, u32)> = group
             .accounts
             .iter()
@@ -157,7 +157,10 @@ impl Court<'_> {
         }
         let cut = (least..=n - least).max_by_key(|at| order[*at].0 - order[*at - 1].0)?;
         let gap = order[cut].0 - order[cut - 1].0;
-        let length = |side: &[(i64, u32)]| side[side.len() - 1 - side.len() / 10].0 - side[side.len() / 10].0;
+        let length = |side: &[(i64, u32)]| {
+            let rim = (side.len() / 10).max(usize::from(side.len() >= 5));
+            side[side.len() - 1 - rim].0 - side[rim].0
+        };
         let (early, late) = order.split_at(cut);
         if gap < BETWEEN_WAVES || gap < length(early).max(length(late)) {
             return None;

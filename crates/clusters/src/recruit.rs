@@ -124,10 +124,17 @@ impl Court<'_> {
     fn in_the_time_of(&self, accounts: &[u32], cluster: &Found) -> bool {
         const DAY: i64 = 86_400_000_000;
         let births = self.scoring.births;
-        let mut times: Vec<i64> = cluster.members.iter().map(|m| births.at(m.account)).collect();
-        times.sort_unstable();
-        let n = times.len();
-        let (from, to) = (times[n / 10], times[n - 1 - n / 10]);
+        let members: Vec<u32> = cluster.members.iter().map(|m| m.account).collect();
+        // Older accounts that were bought stand outside the burst, and must not stretch the time.
+        let (from, to) = match self.scoring.burst(&members) {
+            Some(burst) => (burst.from, burst.to),
+            None => {
+                let mut times: Vec<i64> = members.iter().map(|a| births.at(*a)).collect();
+                times.sort_unstable();
+                let n = times.len();
+                (times[n / 8], times[n - 1 - n / 8])
+            }
+        };
         let slack = (to - from) / 4 + 2 * DAY;
         let inside = |a: &&u32| (from - slack..=to + slack).contains(&births.at(**a));
         3 * accounts.iter().filter(inside).count() >= 2 * accounts.len()
@@ -186,7 +193,8 @@ impl Court<'_> {
         accounts.sort_unstable();
         let (group, burst) = self.group(accounts);
         let score = self.scoring.group(&group, burst.as_ref());
-        if score.probability() < self.config.min_score {
+        // What came in two waves was told apart before, and is not put together again.
+        if score.probability() < self.config.min_score || self.waves(&group).is_some() {
             return None;
         }
         let own = self.own(&group, burst.as_ref());
