@@ -35,7 +35,7 @@ print(json.dumps(table.num_rows))
 fn blocks_lists_orders_and_kills_change_nothing() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let here = |name: &str| folder.path().join(name);
-    simulate(900, 11, &here("data"))?;
+    simulate(2100, 11, &here("data"))?;
     let faces = here("data/faces.parquet").display().to_string();
     finish(backfill(&faces, &here("plain"), &[ONE_BY_ONE, "index.factory=Flat"]))?;
     let expected = canonical(&here("plain/output"))?;
@@ -45,7 +45,7 @@ fn blocks_lists_orders_and_kills_change_nothing() -> anyhow::Result<()> {
     let printed = finish(backfill(&faces, &here("blocks"), &[IN_BLOCKS, "index.factory=Flat"]))?;
     assert_equal(&expected, &canonical(&here("blocks/output"))?, "in blocks");
     for part in
-        ["rows: ", "accounts: 900", "faces", "links", "dead letters: 0", "seconds: clusters", "snapshot: "]
+        ["rows: ", "accounts: 2100", "faces", "links", "dead letters: 0", "seconds: clusters", "snapshot: "]
     {
         assert!(printed.contains(part), "{part:?} is missing in the summary:\n{printed}");
     }
