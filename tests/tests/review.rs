@@ -286,6 +286,20 @@ async fn come_back(world: &mut World, browser: &Browser, cluster: &str) -> anyho
     clean(browser, &base).await
 }
 
+/// Waits until no further snapshot follows from what was decided.
+async fn settled(world: &World) -> anyhow::Result<()> {
+    let mut newest = Value::Null;
+    for _ in 0..20 {
+        let now = world.get("/v1/clusters?limit=1").await?["snapshot"].clone();
+        if now == newest {
+            return Ok(());
+        }
+        newest = now;
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+    }
+    anyhow::bail!("snapshots follow each other without an end")
+}
+
 /// The whole way by keyboard, an undoing, and the log.
 async fn keys_and_decisions(world: &World, browser: &Browser) -> anyhow::Result<()> {
     let base = &world.base;
@@ -315,7 +329,9 @@ async fn keys_and_decisions(world: &World, browser: &Browser) -> anyhow::Result<
     let rows = browser.texts(".history li").await?;
     assert!(rows[0].to_lowercase().contains("undo") && rows[1].contains("undone by decision"), "{rows:?}");
 
-    // Split by hand: two accounts apart from each other.
+    // Split by hand: two accounts apart from each other. A decision about what an older snapshot showed is refused, and the
+    // decisions above lead to a new one.
+    settled(world).await?;
     browser.open(&format!("{base}/clusters/{chosen}")).await?;
     browser.press("s").await?;
     browser.wait_for("the dialog", "return document.querySelector('#split').open", json!([])).await?;
