@@ -125,7 +125,7 @@ for table in ('clusters', 'members', 'evidence', 'accounts'):
     flat = [c for c in columns if '.' not in c.path_in_schema]
     found[table] = {
         'pyarrow': file.read().num_rows,
-        'duckdb': duckdb.sql(f\"select count(*) from read_parquet('{path}', hive_partitioning = false)\").fetchone()[0],
+        'duckdb': duckdb.sql(f\"select count(*) from read_parquet('{path}', hive_partitioning = false)\").fetchall()[0][0],
         'polars': polars.read_parquet(path, hive_partitioning=False).height,
         'version': file.metadata.metadata[b'facering.schema'].decode(),
         'zstd': all(c.compression == 'ZSTD' for c in columns),

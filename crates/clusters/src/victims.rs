@@ -140,19 +140,24 @@ fn judge(
         2 * same >= all
     });
     let ratio = f64::from(own) / f64::from(rival.max(1));
-    let richer = if !stolen_is_own {
+    let richer = if portraits == 1 {
+        // Whoever has one portrait only cannot have more of that person.
+        -1.0
+    } else if !stolen_is_own {
         -1.5
     } else if ratio >= 2.0 && own >= 4 {
         2.5
     } else if ratio >= 1.4 && own >= 3 {
         1.2
+    } else if ratio >= 2.0 && own == 2 {
+        0.5
     } else {
         -1.0
     };
     add("richest", richer, format!("has {own} photos of that person, no co-owner more than {rival}"));
     if share >= 0.6 && own >= 3 {
         add("one_person", 0.5, format!("{:.0}% of the portraits show one person", share * 100.0));
-    } else if main.is_none() || share < 0.5 {
+    } else if portraits > 1 && (main.is_none() || share < 0.5) {
         add("one_person", -1.0, "the portraits show several people".to_owned());
     }
     let unshared = portraits - shared;

@@ -76,6 +76,7 @@ pub struct Source {
     /// Closes when the reading thread has left the consumer group.
     left: oneshot::Receiver<()>,
     rows: Option<u64>,
+    dimension: Option<usize>,
 }
 
 impl Source {
@@ -108,7 +109,7 @@ impl Source {
         let builder = std::thread::Builder::new().name("source".into());
         let failed = |e: std::io::Error| SourceError::Thread { detail: e.to_string() };
         let (leaving, left) = oneshot::channel::<()>();
-        let rows = match config {
+        let (rows, dimension) = match config {
             SourceConfig::Kafka(kafka) => {
                 let reader = kafka::Reader::open(kafka, positions, sender, Arc::clone(&control), stop)?;
                 let run = move || {
@@ -116,25 +117,30 @@ impl Source {
                     drop(leaving);
                 };
                 builder.spawn(run).map_err(failed)?;
-                None
+                (None, None)
             }
             SourceConfig::Parquet(parquet) => {
                 let reader = parquet::Reader::open(parquet, positions, sender, Arc::clone(&control), stop)?;
-                let rows = reader.rows();
+                let facts = (Some(reader.rows()), reader.dimension());
                 let run = move || {
                     reader.run();
                     drop(leaving);
                 };
                 builder.spawn(run).map_err(failed)?;
-                Some(rows)
+                facts
             }
         };
-        Ok(Self { messages, control, left, rows })
+        Ok(Self { messages, control, left, rows, dimension })
     }
 
     /// Rows of all files together that are still to be read, for a progress bar; `None` where there is no end.
     pub fn rows(&self) -> Option<u64> {
         self.rows
+    }
+
+    /// The dimension of all embeddings of the source, where its files' schema fixes one for one model pack.
+    pub fn embedding_dimension(&self) -> Option<usize> {
+        self.dimension
     }
 
     /// The next message; `None` at the end of the files or after a stop.

@@ -62,6 +62,11 @@ impl Desk {
         Ok(Self { store, committer, index, floor, thumbnails, batches: VecDeque::new() })
     }
 
+    /// Numbers of an embedding of this state.
+    pub fn dimension(&self) -> usize {
+        self.index.dimension()
+    }
+
     /// Takes a batch into the state.
     pub fn commit(&mut self, batch: Batch<EmbeddedEvent>, progress: &Progress) -> anyhow::Result<Verdict> {
         let start = Instant::now();

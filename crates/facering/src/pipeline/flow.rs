@@ -11,12 +11,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use embed::{Embedder, embed_events};
 use fetch::{Fetcher, KnownPhotos};
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
-use ingest::{DeadLetters, ParquetConfig, Positions, Source, SourceMessage};
+use ingest::{DeadLetters, ParquetConfig, Positions, Source, SourceConfig, SourceMessage};
 use records::{Batch, EmbeddedEvent, FetchedEvent, PhotoKey};
 use store::Store;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -119,6 +119,17 @@ impl Parts {
         stop: watch::Receiver<bool>,
     ) -> anyhow::Result<End> {
         let source = Source::open(&self.settings.source, positions(desk.store()), stop.clone()).await?;
+        if let (Some(found), wanted) = (source.embedding_dimension(), desk.dimension())
+            && found != wanted
+            && let SourceConfig::Parquet(files) = &self.settings.source
+        {
+            // Otherwise every single row would become a dead letter.
+            bail!(
+                "the embeddings in {} have {found} dimensions, those of the model pack {} have {wanted}; name the pack that made them as models.pack",
+                files.path.display(),
+                self.settings.models.pack
+            );
+        }
         self.progress.expect(source.rows());
         let letters = DeadLetters::open(&self.settings.dead_letters, &self.settings.source)?;
         let (to_fetch, from_source) = mpsc::channel(WAITING);

@@ -111,6 +111,15 @@ impl Layout {
         Ok(Self { kind, columns })
     }
 
+    /// The length of every embedding, if the type fixes it and no column says that rows are of several packs.
+    pub(super) fn fixed_dimension(&self) -> Option<usize> {
+        let column = |name| self.columns.iter().find(|(n, _)| *n == name).map(|(_, meaning)| meaning);
+        match (column("embedding"), column("pack")) {
+            (Some(Meaning::Vector(Some(length))), None) => usize::try_from(*length).ok(),
+            _ => None,
+        }
+    }
+
     /// What differs from another file's layout, as a sentence; `None` if nothing does.
     pub(super) fn difference(&self, other: &Self) -> Option<String> {
         if self.kind != other.kind {

@@ -37,6 +37,7 @@ pub(crate) struct Reader {
     stop: watch::Receiver<bool>,
     files: Vec<Checked>,
     kind: Kind,
+    dimension: Option<usize>,
 }
 
 /// Why the reading ended before its end.
@@ -82,8 +83,14 @@ impl Reader {
             let partition = PartitionId::file(&format!("{}#{}", file.name, fingerprint(&file)?));
             files.push(Checked { file, partition, rows });
         }
-        let kind = first.map_or(Kind::Profiles, |(_, layout)| layout.kind);
-        Ok(Self { config: config.clone(), positions, sender, control, stop, files, kind })
+        let kind = first.as_ref().map_or(Kind::Profiles, |(_, layout)| layout.kind);
+        let dimension = first.and_then(|(_, layout)| layout.fixed_dimension());
+        Ok(Self { config: config.clone(), positions, sender, control, stop, files, kind, dimension })
+    }
+
+    /// The dimension of every embedding, where the files' schema fixes one for one model pack.
+    pub(crate) fn dimension(&self) -> Option<usize> {
+        self.dimension
     }
 
     /// Rows of all files together that were not read yet.
