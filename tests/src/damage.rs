@@ -1,4 +1,6 @@
 //! Valid input made invalid, and a process of little memory in which to read it.
+// How much was tried is part of what a test says.
+#![allow(clippy::print_stdout)]
 
 use std::process::Command;
 

@@ -17,7 +17,7 @@ impl KnownPhotos for Nothing {
     }
 }
 
-fn picture() -> Vec<u8> {
+fn picture() -> anyhow::Result<Vec<u8>> {
     // Noise, so that half of the file is half of the picture.
     let mut noise = 1_u32;
     let image = image::RgbImage::from_fn(64, 64, |_, _| {
@@ -25,8 +25,8 @@ fn picture() -> Vec<u8> {
         image::Rgb([(noise >> 24) as u8, (noise >> 16) as u8, (noise >> 8) as u8])
     });
     let mut bytes = std::io::Cursor::new(Vec::new());
-    image.write_to(&mut bytes, image::ImageFormat::Jpeg).expect("a picture is written to memory");
-    bytes.into_inner()
+    image.write_to(&mut bytes, image::ImageFormat::Jpeg)?;
+    Ok(bytes.into_inner())
 }
 
 fn event(urls: Vec<String>) -> anyhow::Result<ProfileEvent> {
@@ -47,7 +47,7 @@ fn event(urls: Vec<String>) -> anyhow::Result<ProfileEvent> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_has_its_reason_and_falls_alone() -> anyhow::Result<()> {
     let server = FaultServer::start().await?;
-    server.put("a.jpg", picture());
+    server.put("a.jpg", picture()?);
     let config = FetchConfig {
         danger_allow_networks: vec!["127.0.0.0/8".into()],
         timeout_ms: 1500,

@@ -164,13 +164,7 @@ async fn report(world: &World, browser: &Browser) -> anyhow::Result<()> {
     assert!(browser.run(blurred, json!([])).await?.as_str().unwrap_or_default().contains("blur"));
     browser.keep_picture("report", false).await?;
     browser.click("details[open] .face input.reveal").await?;
-    browser
-        .wait_for(
-            "a picture in the clear",
-            &format!("{} === 'none'", blurred.replace("return ", "return ")),
-            json!([]),
-        )
-        .await?;
+    browser.wait_for("a picture in the clear", &format!("{blurred} === 'none'"), json!([])).await?;
     clean(browser, "file:").await
 }
 

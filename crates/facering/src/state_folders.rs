@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(active(root).unwrap(), root);
         activate(root, &new).unwrap();
         remove(root, root).unwrap();
-        assert_eq!(all(root), [new.clone()]);
+        assert_eq!(all(root), std::slice::from_ref(&new));
         assert!(root.join("tokens.toml").exists());
         remove(root, &new).unwrap();
         assert!(all(root).is_empty());

@@ -153,7 +153,8 @@ impl<'a> Scan<'a> {
     ) -> Result<Vec<Vec<Neighbour>>, IndexError> {
         let mut found: Vec<Vec<Neighbour>> = vec![Vec::new(); hits.len()];
         // (ordinal, place) of what has to be read from the store, and pairs of the block, each once.
-        let (mut open, mut own): (Vec<(u64, u32)>, Vec<(u32, u32)>) = (Vec::new(), Vec::new());
+        let mut open: Vec<(u64, u32)> = Vec::new();
+        let mut own: Vec<(u32, u32)> = Vec::new();
         for ((place, hits), row) in hits.into_iter().enumerate().zip(self.asking) {
             for Hit { ordinal, exact, .. } in hits {
                 match (exact, block.row(ordinal)) {

@@ -15,7 +15,7 @@ fn faces(count: usize) -> MemoryVectors {
     let mut values = source.vectors(count);
     for row in (7..count).step_by(7) {
         let original = (row * 7919) % row;
-        let copy = source.near(&values[original * D..(original + 1) * D].to_vec(), 0.9);
+        let copy = source.near(&values[original * D..(original + 1) * D], 0.9);
         values[row * D..(row + 1) * D].copy_from_slice(&copy);
     }
     MemoryVectors::new(D, values)

@@ -8,7 +8,7 @@
 //! `--options` are those of `simulate::Options`, `--config` those of `clusters::ClustersConfig`. `--known` leaves facts out,
 //! as sources do: any of `nohash`, `nopdq`, `noprofile`, `nocreated`, `notime`, comma-separated. `--all-pairs` compares
 //! every pair of faces instead of those that show one person, relatives, or chance look-alikes drawn from the tail.
-#![allow(clippy::print_stdout, missing_docs)]
+#![allow(clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
 mod ablation;
 mod baselines;

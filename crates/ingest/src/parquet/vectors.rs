@@ -287,7 +287,9 @@ mod tests {
             for (at, row) in rows.chunks_exact(3).enumerate() {
                 let at = at + from as usize;
                 let expected: [f32; 3] =
-                    std::array::from_fn(|axis| if axis == at % 3 && at % 50 != 0 { 1.0 } else { 0.0 });
+                    std::array::from_fn(
+                        |axis| if axis == at % 3 && !at.is_multiple_of(50) { 1.0 } else { 0.0 },
+                    );
                 assert_eq!(row, expected, "row {at}");
             }
         }
