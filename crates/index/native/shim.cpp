@@ -11,6 +11,7 @@
 #include "parts.h"
 
 #include "bulk.h"
+#include "scan.h"
 
 extern "C" {
 
@@ -331,25 +332,36 @@ void fx_list_release(const Index* view, size_t list, const uint8_t* codes, const
     }
 }
 
+// `faiss_only`: with FAISS's own kernel, against which the other is held in a test.
 int fx_lists_search(
-        const Index* view, size_t rows, const float* x, size_t k, size_t nprobe, const idx_t* lists,
+        int faiss_only, const Index* view, size_t rows, const float* x, size_t k, size_t nprobe, const idx_t* lists,
         const float* coarse, const uint64_t* const* gone, size_t gone_chunks, float* scores, idx_t* ids) {
     return guarded([&] {
         NotInChunks selector(gone, gone_chunks);
-        auto p = parameters(nprobe, gone ? &selector : nullptr);
-        need_lists(view)->search_preassigned(rows, x, k, lists, coarse, scores, ids, false, &p);
+        auto ivf = need_lists(view);
+        if (auto codes = faiss_only ? nullptr : scannable(ivf)) {
+            scan_nearest(*codes, rows, x, k, nprobe, lists, gone ? &selector : nullptr, scores, ids);
+        } else {
+            auto p = parameters(nprobe, gone ? &selector : nullptr);
+            ivf->search_preassigned(rows, x, k, lists, coarse, scores, ids, false, &p);
+        }
         check_read(view);
     });
 }
 
 int fx_lists_range(
-        const Index* view, size_t rows, const float* x, float radius, size_t nprobe, const idx_t* lists,
+        int faiss_only, const Index* view, size_t rows, const float* x, float radius, size_t nprobe, const idx_t* lists,
         const float* coarse, const uint64_t* const* gone, size_t gone_chunks, faiss::RangeSearchResult** out) {
     return guarded([&] {
         NotInChunks selector(gone, gone_chunks);
-        auto p = parameters(nprobe, gone ? &selector : nullptr);
+        auto ivf = need_lists(view);
         auto result = std::make_unique<faiss::RangeSearchResult>(rows);
-        need_lists(view)->range_search_preassigned(rows, x, radius, lists, coarse, result.get(), false, &p);
+        if (auto codes = faiss_only ? nullptr : scannable(ivf)) {
+            scan_within(*codes, rows, x, radius, nprobe, lists, gone ? &selector : nullptr, result.get());
+        } else {
+            auto p = parameters(nprobe, gone ? &selector : nullptr);
+            ivf->range_search_preassigned(rows, x, radius, lists, coarse, result.get(), false, &p);
+        }
         check_read(view);
         *out = result.release();
     });

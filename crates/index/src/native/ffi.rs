@@ -143,6 +143,7 @@ unsafe extern "C" {
     pub fn fx_list(view: *const RawIndex, list: usize, codes: *mut *const u8, ids: *mut *const i64) -> c_int;
     pub fn fx_list_release(view: *const RawIndex, list: usize, codes: *const u8, ids: *const i64);
     pub fn fx_lists_search(
+        faiss_only: c_int,
         view: *const RawIndex,
         rows: usize,
         x: *const f32,
@@ -156,6 +157,7 @@ unsafe extern "C" {
         ids: *mut i64,
     ) -> c_int;
     pub fn fx_lists_range(
+        faiss_only: c_int,
         view: *const RawIndex,
         rows: usize,
         x: *const f32,

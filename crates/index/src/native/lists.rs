@@ -147,6 +147,17 @@ impl Native {
         probes: &Probes<'_>,
         gone: &OrdinalSet,
     ) -> Result<(Vec<i64>, Vec<f32>), IndexError> {
+        self.search_lists_by(Kernel::Ours, x, k, probes, gone)
+    }
+
+    pub(super) fn search_lists_by(
+        &self,
+        kernel: Kernel,
+        x: &[f32],
+        k: usize,
+        probes: &Probes<'_>,
+        gone: &OrdinalSet,
+    ) -> Result<(Vec<i64>, Vec<f32>), IndexError> {
         let rows = self.check_probes(x, probes)?;
         let (mut ids, mut scores) = (vec![-1; rows * k], vec![0.0; rows * k]);
         let chunks = gone.pointers();
@@ -154,6 +165,7 @@ impl Native {
         // SAFETY: lengths and list numbers were checked; `chunks` points into `gone`, which outlives the call.
         done("searching lists", unsafe {
             fx_lists_search(
+                kernel as _,
                 self.raw.as_ptr(),
                 rows,
                 x.as_ptr(),
@@ -178,6 +190,17 @@ impl Native {
         probes: &Probes<'_>,
         gone: &OrdinalSet,
     ) -> Result<RangeHits, IndexError> {
+        self.range_lists_by(Kernel::Ours, x, radius, probes, gone)
+    }
+
+    pub(super) fn range_lists_by(
+        &self,
+        kernel: Kernel,
+        x: &[f32],
+        radius: f32,
+        probes: &Probes<'_>,
+        gone: &OrdinalSet,
+    ) -> Result<RangeHits, IndexError> {
         let rows = self.check_probes(x, probes)?;
         let chunks = gone.pointers();
         let selector = if gone.is_empty() { std::ptr::null() } else { chunks.as_ptr() };
@@ -185,6 +208,7 @@ impl Native {
         // SAFETY: as in `search_lists`; `raw` receives an owned result.
         let code = unsafe {
             fx_lists_range(
+                kernel as _,
                 self.raw.as_ptr(),
                 rows,
                 x.as_ptr(),
@@ -208,6 +232,14 @@ impl Native {
         self.check_lists(probes.lists, true)?;
         Ok(rows)
     }
+}
+
+/// Who scans product codes: facering's kernel where it can (native/scan.h), or always FAISS, which tests hold it against.
+#[derive(Clone, Copy)]
+pub(super) enum Kernel {
+    Ours = 0,
+    #[cfg_attr(not(test), expect(dead_code, reason = "the oracle of a test"))]
+    Faiss = 1,
 }
 
 /// The lists that each query visits: `nprobe` a query, -1 pads, with the quantizer's scores.
