@@ -10,10 +10,11 @@ FOLDER=${FOLDER:-$(mktemp -d)}
 LISTEN=127.0.0.1:${PORT:-18321}
 
 cargo build --release --locked --workspace --bin facering --example search_latency
-bench=target/release/examples/search_latency
+release=${CARGO_TARGET_DIR:-target}/release
+bench=$release/examples/search_latency
 "$bench" fill "$FOLDER/state" "$FACES"
 settings=(--set "state.path=$FOLDER/state" --set "output.path=$FOLDER/output")
-target/release/facering serve "${settings[@]}" --set serve.listen="$LISTEN" --set serve.search_enabled=true \
+$release/facering serve "${settings[@]}" --set serve.listen="$LISTEN" --set serve.search_enabled=true \
     --set serve.audit_path="$FOLDER/audit.jsonl" --set serve.queries_per_minute=100000000 --set output.every_s=86400 >"$FOLDER/log" 2>&1 &
 server=$!
 trap 'kill $server; wait $server || true' EXIT
@@ -25,7 +26,7 @@ until grep -q "the face index was promoted" "$FOLDER/log"; do
     printf .
 done
 printf '\n'
-target/release/facering index info "${settings[@]}"
+$release/facering index info "${settings[@]}"
 "$bench" ask "$LISTEN" 200 1 >/dev/null # the first questions read the lists from disk
 "$bench" ask "$LISTEN" "$QUERIES" 1
 "$bench" ask "$LISTEN" "$QUERIES" 2

@@ -11,7 +11,7 @@ PYTHONPATH=$CACHE/python-$(sha256sum tests/requirements.txt | cut -c1-12)
 export PYTHONPATH
 
 cargo build --release --locked --workspace --bin facering
-[ -d "$FOLDER/demo" ] || target/release/facering demo --accounts 400 --seed 7 --out "$FOLDER/demo" >/dev/null
+[ -d "$FOLDER/demo" ] || ${CARGO_TARGET_DIR:-target}/release/facering demo --accounts 400 --seed 7 --out "$FOLDER/demo" >/dev/null
 python3 - "$FOLDER" "$CLUSTERS" <<'PY'
 import json, pathlib, shutil, sys
 import pyarrow as pa, pyarrow.compute as pc, pyarrow.parquet as pq
@@ -41,7 +41,7 @@ shutil.copy(source / "run.json", target)
 print()
 PY
 settings=(--set "state.path=$FOLDER/demo/state" --set "output.path=$FOLDER/many" --set output.every_s=86400)
-target/release/facering serve "${settings[@]}" --set serve.listen="$LISTEN" >"$FOLDER/log" 2>&1 &
+${CARGO_TARGET_DIR:-target}/release/facering serve "${settings[@]}" --set serve.listen="$LISTEN" >"$FOLDER/log" 2>&1 &
 server=$!
 trap 'kill $server; wait $server || true' EXIT
 until curl -s -o /dev/null "http://$LISTEN/v1/health"; do sleep 0.2; done
