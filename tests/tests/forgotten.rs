@@ -232,6 +232,24 @@ fn faces(file: &Path, accounts: &[(&str, i64)]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Nobody sees the account any more, but its bytes are still there: the next start lets them go.
+#[test]
+fn an_interrupted_erasure_is_finished() -> anyhow::Result<()> {
+    let place = Place::new()?;
+    let data = place.folder.path().join("faces.parquet");
+    faces(&data, &[("Half-Gone-8K", 2), ("new-account", 3), ("other-account", 1)])?;
+    place.backfill(&data, &[])?;
+    let mut command = program::facering();
+    command.args(["forget", "Half-Gone-8K"]).args(place.settings());
+    let killed = command.env("FACERING_FAILPOINT", "forget.rows:1").output()?;
+    anyhow::ensure!(stderr(&killed).contains("killed at"), "{}", stderr(&killed));
+    assert!(!place.holding(b"Half-Gone-8K")?.is_empty(), "nothing was left to finish");
+    place.ask(&["deadletters", "list"])?;
+    let left = place.holding(b"Half-Gone-8K")?;
+    assert!(left.is_empty(), "left in {left:?}");
+    Ok(())
+}
+
 #[test]
 fn who_was_not_seen_for_long_is_forgotten_unasked() -> anyhow::Result<()> {
     let place = Place::new()?;
@@ -239,6 +257,13 @@ fn who_was_not_seen_for_long_is_forgotten_unasked() -> anyhow::Result<()> {
     faces(&data, &[("Old-Account-7Q", 40), ("new-account", 3), ("other-account", 1)])?;
     place.backfill(&data, &[])?;
     assert!(!place.holding(b"Old-Account-7Q")?.is_empty(), "the search finds nothing, so it proves nothing");
+    // A state kept from before a switch of model packs holds the same people.
+    let kept = place.state().join("packs/before");
+    std::fs::create_dir_all(&kept)?;
+    for part in ["store", "index"] {
+        let copied = Command::new("cp").arg("-r").arg(place.state().join(part)).arg(&kept).status()?;
+        anyhow::ensure!(copied.success(), "cp: {copied}");
+    }
     let mut command: Command = program::facering();
     command
         .arg("serve")
@@ -251,6 +276,11 @@ fn who_was_not_seen_for_long_is_forgotten_unasked() -> anyhow::Result<()> {
     })?;
     let known = place.ask(&["search", "--account", "new-account"])?;
     assert!(known["faces"].is_array(), "who was seen lately stays: {known}");
+    running
+        .wait_until("an erasure in the kept state", Duration::from_secs(60), || {
+            place.holding(b"Old-Account-7Q").is_ok_and(|left| left.is_empty())
+        })
+        .with_context(|| format!("{:?} hold it", place.holding(b"Old-Account-7Q")))?;
     let status = running.stop(Duration::from_secs(30))?;
     anyhow::ensure!(status.success(), "{status}\n{}", running.log());
     let left = place.holding(b"Old-Account-7Q")?;

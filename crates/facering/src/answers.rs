@@ -1,6 +1,7 @@
 //! Answers to what other commands ask of the state, whether it is opened for the question or owned by a running pipeline.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, bail};
@@ -114,6 +115,11 @@ impl Owner {
     /// Writes a snapshot of the state as it is.
     pub fn write_snapshot(&self) -> anyhow::Result<()> {
         self.snapshots.write().map(drop)
+    }
+
+    /// The folder of the state.
+    pub fn state_path(&self) -> &Path {
+        &self.settings.state.path
     }
 
     /// The state as it is now.
@@ -242,6 +248,20 @@ impl Owner {
         Ok(json!({ "rows": rows }))
     }
 
+    /// Erases by age in every other state here: nobody runs on one kept from before a switch, and people's faces are in it
+    /// all the same. Returns how many accounts went.
+    pub fn retain_elsewhere(&self, days: u32) -> anyhow::Result<u64> {
+        let mut erased = 0;
+        for other in state_folders::all(&self.settings.root) {
+            if other != self.settings.state.path {
+                let settings = self.settings.clone().of_other_state(other);
+                let answer = ask_or_open(&settings, Question::ForgetOlderHere { days })?;
+                erased += answer["accounts"].as_u64().unwrap_or(0);
+            }
+        }
+        Ok(erased)
+    }
+
     /// Erases an account from every other state here: one filled beside the one in use, or kept from before a switch, must
     /// not bring it back. Returns the receipts of those that knew it.
     pub fn forget_elsewhere(&self, account: &AccountId) -> anyhow::Result<Vec<Value>> {
@@ -355,6 +375,9 @@ impl Answers for Owner {
         match question {
             Question::Search(question) => self.search(&question),
             Question::Forget { account } => self.forget_and_tell(&account, Owner::forget),
+            Question::ForgetOlderHere { days } => {
+                Ok(json!({ "accounts": self.forget_all_older_than(days)? }))
+            }
             Question::ForgetHere { account } => self.forget_and_tell(&account, Owner::forget_here),
             Question::Decisions => self.list_decisions(),
             Question::Decide { author, proposal } => self.decide_on_newest(&author, proposal),

@@ -34,6 +34,11 @@ pub enum Question {
         /// The account.
         account: String,
     },
+    /// Erase by age in this state only; asked by the owner of another state of the same accounts.
+    ForgetOlderHere {
+        /// Older than so many days.
+        days: u32,
+    },
     /// Count dead letters, or list those of one reason.
     DeadLetters {
         /// Only this reason.

@@ -1,13 +1,38 @@
 //! Erasing accounts from what was written out: snapshots that name one are removed, and the report beside them.
 //!
-//! A snapshot is immutable, so one that names an account goes as a whole; the next one is made without the account.
+//! Invariants:
+//! - A snapshot is immutable, so one that names an account goes as a whole; the next one is made without the account.
+//! - From before the first row is erased until the last byte has left the disk, `<state>/erasing` stands: whatever
+//!   interrupts an erasure, the next start finishes it.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use records::AccountId;
+
+const ERASING: &str = "erasing";
+
+/// Marks that rows are being erased from the state in this folder.
+pub fn begin(state: &Path) -> anyhow::Result<()> {
+    let path = state.join(ERASING);
+    File::create(&path)
+        .and_then(|file| file.sync_all())
+        .and_then(|()| File::open(state)?.sync_all())
+        .with_context(|| format!("{} cannot be written", path.display()))
+}
+
+/// Whether an erasure in this folder was begun and not finished.
+pub fn unfinished(state: &Path) -> bool {
+    state.join(ERASING).exists()
+}
+
+/// Marks that everything erased has left the disk.
+pub fn finished(state: &Path) -> anyhow::Result<()> {
+    let path = state.join(ERASING);
+    fs::remove_file(&path).with_context(|| format!("{} cannot be removed", path.display()))
+}
 
 /// The folders of snapshots that name one of the accounts; half-written ones too, since nobody knows what they hold.
 pub fn snapshots_naming(output: &Path, accounts: &[AccountId]) -> anyhow::Result<Vec<PathBuf>> {

@@ -80,7 +80,8 @@ impl Owner {
     fn anything_of(&self, account: &AccountId) -> anyhow::Result<bool> {
         let reader = self.reader();
         let nowhere = BTreeSet::new();
-        if reader.account(account)?.is_some()
+        if erase::unfinished(self.state_path())
+            || reader.account(account)?.is_some()
             || reader.decisions()?.iter().any(|decision| decision.deed.without(account, &nowhere).is_some())
             || !erase::snapshots_naming(self.output(), std::slice::from_ref(account))?.is_empty()
         {
@@ -168,14 +169,29 @@ impl Owner {
         tracing::info!(accounts = count, "erased by age, as privacy.retain_days asks");
         Ok(count)
     }
+
+    /// The same until none is left.
+    pub fn forget_all_older_than(&self, days: u32) -> anyhow::Result<usize> {
+        let mut erased = 0;
+        loop {
+            let some = self.forget_older_than(days)?;
+            erased += some;
+            if some < AT_ONCE {
+                return Ok(erased);
+            }
+        }
+    }
 }
 
 /// Erases by age as long as the pipeline runs.
 pub async fn by_age(owner: std::sync::Arc<Owner>, days: u32) {
     loop {
         let owner = std::sync::Arc::clone(&owner);
-        match tokio::task::spawn_blocking(move || owner.forget_older_than(days)).await {
-            Ok(Ok(AT_ONCE)) => continue,
+        let erased = tokio::task::spawn_blocking(move || {
+            owner.forget_all_older_than(days)?;
+            owner.retain_elsewhere(days)
+        });
+        match erased.await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::error!("accounts were not erased by age: {error:#}"),
             Err(error) => tracing::error!("accounts were not erased by age: {error}"),

@@ -44,8 +44,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// Few arenas, and blocks of 256 KiB and more straight from the system. A soak took twice the memory without.
-const ALLOCATOR: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "4"), ("MALLOC_MMAP_THRESHOLD_", "262144")];
+/// OpenMP's threads sleep while they wait; few arenas, and blocks of 256 KiB and more straight from the system: a soak took
+/// twice the memory without.
+const LIBRARIES: [(&str, &str); 3] =
+    [("OMP_WAIT_POLICY", "passive"), ("MALLOC_ARENA_MAX", "4"), ("MALLOC_MMAP_THRESHOLD_", "262144")];
+/// Set once that is done.
+const SETTLED: &str = "FACERING_LIBRARIES_SET";
 
 /// Some variables count only if they are set before libraries load, so the program starts itself once more with them:
 /// FAISS's OpenMP threads spin while they wait unless told not to, which costs more than half of the processor when other
@@ -53,17 +57,17 @@ const ALLOCATOR: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "4"), ("MALLOC_MMAP_T
 /// keeps what a decoded picture took in one of many arenas for ever, unless large blocks are given back at once.
 fn reexecute_with_library_settings() -> Option<ExitCode> {
     use std::os::unix::process::CommandExt;
-    const VARIABLE: &str = "OMP_WAIT_POLICY";
-    if std::env::var_os(VARIABLE).is_some() {
+    let set = |variable: &str| std::env::var_os(variable).is_some();
+    if set(SETTLED) {
         return None;
     }
     let program = std::env::current_exe().ok()?;
-    let blas = if std::env::var_os("OPENBLAS_CORETYPE").is_some() { None } else { index::blas_core_type() };
+    let blas = if set("OPENBLAS_CORETYPE") { None } else { index::blas_core_type() };
     // Returns only if it fails; then running with spinning threads is slower but right.
     let _failed = std::process::Command::new(program)
         .args(std::env::args_os().skip(1))
-        .env(VARIABLE, "passive")
-        .envs(ALLOCATOR.into_iter().filter(|(variable, _)| std::env::var_os(variable).is_none()))
+        .env(SETTLED, "1")
+        .envs(LIBRARIES.into_iter().filter(|(variable, _)| !set(variable)))
         .envs(blas.map(|kernels| ("OPENBLAS_CORETYPE", kernels)))
         .exec();
     None

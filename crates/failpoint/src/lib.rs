@@ -46,6 +46,8 @@ pub const PLACES: &[&str] = &[
     "snapshot.renamed",
     "snapshot.named",
     "snapshot.after",
+    // Accounts erased from the rows; their bytes have yet to leave the disk.
+    "forget.rows",
 ];
 
 /// Stands for every place.

@@ -5,7 +5,7 @@
 //! into tables (then the engine deletes the old journals), each keyspace is merged into its last level, where removals and
 //! what they cover are dropped, and then the engine is brought to let go of the tables that were merged.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fjall::PersistMode;
 
@@ -29,10 +29,10 @@ pub struct CompactReport {
 impl Committer {
     /// Merges every keyspace into its last level and turns the journal over, so that removed rows are gone from disk.
     /// Rewrites all rows: it needs as much free space as the largest keyspace takes, and hours at full size. Readers made
-    /// before the removal keep its rows alive until they are dropped, so drop them first.
+    /// before the removal keep its rows alive, so this waits for them: the caller must hold none.
     ///
     /// # Errors
-    /// If reading or writing fails; then start again.
+    /// [`StoreError::Readers`] if one is held for over two minutes, or reading or writing fails; then start again.
     pub fn compact(&mut self) -> Result<CompactReport, StoreError> {
         let engine = self.engine.clone();
         let fail = |error| engine.fail(error);
@@ -59,6 +59,9 @@ fn everything(engine: &Engine) -> impl Iterator<Item = &fjall::Keyspace> {
     std::iter::once(&engine.keyspaces.filler).chain(rows)
 }
 
+/// How long readers of an earlier state are waited for: writing a snapshot of a large state is among them.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// Publishes a snapshot that is younger than all that was done so far (what readers see does not change), and seals the
 /// filler's memory: at that occasion the engine drops versions that no snapshot needs any more, in all keyspaces.
 fn settle(engine: &Engine) -> Result<(), StoreError> {
@@ -70,6 +73,13 @@ fn settle(engine: &Engine) -> Result<(), StoreError> {
     let current = engine.reader();
     engine.publish((*current.meta).clone(), current.checkpoint.clone());
     drop(current);
+    let start = Instant::now();
+    while engine.has_older_readers() {
+        if start.elapsed() > PATIENCE {
+            return Err(StoreError::Readers { path: engine.path.clone(), seconds: PATIENCE.as_secs() });
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
     engine.keyspaces.filler.rotate_memtable().map(drop).map_err(|error| engine.fail(error))
 }
 

@@ -12,6 +12,8 @@ pub struct StoreConfig {
     pub path: PathBuf,
     /// Memory for blocks read from disk, in MiB: at least 8.
     pub cache_mib: u64,
+    /// Memory for rows that are not yet folded into tables, all kinds of rows together, in MiB: at least 16.
+    pub buffer_mib: u64,
     /// Disk space after which journals are folded into tables, in MiB: at least 64. Larger ones mean fewer rewrites and
     /// a longer start after a crash.
     pub journal_mib: u64,
@@ -23,7 +25,14 @@ pub struct StoreConfig {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { path: PathBuf::from("state"), cache_mib: 256, journal_mib: 512, workers: 2, open_files: 512 }
+        Self {
+            path: PathBuf::from("state"),
+            cache_mib: 256,
+            buffer_mib: 128,
+            journal_mib: 512,
+            workers: 2,
+            open_files: 512,
+        }
     }
 }
 
@@ -44,6 +53,8 @@ impl StoreConfig {
         require(!self.path.as_os_str().is_empty(), "path", "is empty; name the folder of the state".into());
         let (cache, journal) = (self.cache_mib, self.journal_mib);
         require(cache >= 8, "cache_mib", format!("is {cache}; at least 8 is needed"));
+        let buffer = self.buffer_mib;
+        require(buffer >= 16, "buffer_mib", format!("is {buffer}; at least 16 is needed"));
         require(journal >= 64, "journal_mib", format!("is {journal}; at least 64 is needed"));
         let workers = self.workers;
         require((1..=64).contains(&workers), "workers", format!("is {workers}; 1 to 64 are allowed"));
@@ -60,10 +71,16 @@ mod tests {
     #[test]
     fn every_problem_is_told_at_once() {
         assert_eq!(StoreConfig::default().problems(), []);
-        let wrong =
-            StoreConfig { path: PathBuf::new(), cache_mib: 0, journal_mib: 63, workers: 0, open_files: 1 };
+        let wrong = StoreConfig {
+            path: PathBuf::new(),
+            cache_mib: 0,
+            buffer_mib: 15,
+            journal_mib: 63,
+            workers: 0,
+            open_files: 1,
+        };
         let keys: Vec<_> = wrong.problems().into_iter().map(|(key, _)| key).collect();
-        assert_eq!(keys, ["path", "cache_mib", "journal_mib", "workers", "open_files"]);
+        assert_eq!(keys, ["path", "cache_mib", "buffer_mib", "journal_mib", "workers", "open_files"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use fjall::config::CompressionPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, Readable, Snapshot};
@@ -58,36 +58,44 @@ pub(crate) struct Keyspaces {
     pub filler: Keyspace,
 }
 
+/// Parts into which the memory for rows is divided; `open` gives away all but a few.
+const SHARES: u64 = 48;
+
 impl Keyspaces {
-    fn open(db: &Database) -> fjall::Result<Self> {
-        let mib = |memtable: u64| move || KeyspaceCreateOptions::default().max_memtable_size(memtable << 20);
+    /// `buffer` bytes of rows may wait in memory until they are folded into tables. Each kind of row has its share of
+    /// them: about as much as it takes in a batch, so that none is folded much more often than the others.
+    fn open(db: &Database, buffer: u64) -> fjall::Result<Self> {
+        let share = |parts: u64| {
+            let bytes = buffer / SHARES * parts;
+            move || KeyspaceCreateOptions::default().max_memtable_size(bytes)
+        };
         // Vectors are not separated from their keys: blobs are only rewritten when a third of a file is stale, so that a
         // forgotten face would stay on disk. Ordinals count up, so tables of vectors do not overlap and are moved down
         // the levels without being rewritten, which is what the separation would be for.
         let vectors = || {
-            mib(64)()
+            share(8)()
                 .data_block_compression_policy(CompressionPolicy::disabled())
                 .expect_point_read_hits(true)
         };
         Ok(Self {
-            meta: db.keyspace("meta", mib(8))?,
-            checkpoint: db.keyspace("checkpoint", mib(8))?,
-            accounts: db.keyspace("accounts", mib(16))?,
-            ownerships: db.keyspace("ownerships", mib(32))?,
-            owners: db.keyspace("owners", mib(32))?,
-            photos: db.keyspace("photos", mib(32))?,
-            thumbnails: db.keyspace("thumbnails", mib(16))?,
-            orphans: db.keyspace("orphans", mib(8))?,
-            faces: db.keyspace("faces", mib(32))?,
+            meta: db.keyspace("meta", share(1))?,
+            checkpoint: db.keyspace("checkpoint", share(1))?,
+            accounts: db.keyspace("accounts", share(2))?,
+            ownerships: db.keyspace("ownerships", share(4))?,
+            owners: db.keyspace("owners", share(4))?,
+            photos: db.keyspace("photos", share(4))?,
+            thumbnails: db.keyspace("thumbnails", share(2))?,
+            orphans: db.keyspace("orphans", share(1))?,
+            faces: db.keyspace("faces", share(4))?,
             vectors: db.keyspace("vectors", vectors)?,
-            ordinals: db.keyspace("ordinals", || mib(16)().expect_point_read_hits(true))?,
-            links: db.keyspace("links", mib(32))?,
-            links_back: db.keyspace("links_back", mib(32))?,
-            log: db.keyspace("log", mib(8))?,
-            dead: db.keyspace("dead_letters", mib(16))?,
-            unpublished: db.keyspace("unpublished", mib(8))?,
-            decisions: db.keyspace("decisions", mib(8))?,
-            filler: db.keyspace("filler", mib(64))?,
+            ordinals: db.keyspace("ordinals", || share(2)().expect_point_read_hits(true))?,
+            links: db.keyspace("links", share(4))?,
+            links_back: db.keyspace("links_back", share(4))?,
+            log: db.keyspace("log", share(1))?,
+            dead: db.keyspace("dead_letters", share(2))?,
+            unpublished: db.keyspace("unpublished", share(1))?,
+            decisions: db.keyspace("decisions", share(1))?,
+            filler: db.keyspace("filler", KeyspaceCreateOptions::default)?,
         })
     }
 
@@ -123,6 +131,8 @@ pub(crate) struct Engine {
     pub db: Database,
     pub keyspaces: Keyspaces,
     published: RwLock<Reader>,
+    /// Of readers published before, those that somebody may still hold.
+    older: Mutex<Vec<Weak<()>>>,
     pub committer_taken: AtomicBool,
 }
 
@@ -156,7 +166,7 @@ impl Store {
             .max_cached_files(Some(config.open_files))
             .open()
             .map_err(fail)?;
-        let keyspaces = Keyspaces::open(&db).map_err(fail)?;
+        let keyspaces = Keyspaces::open(&db, config.buffer_mib << 20).map_err(fail)?;
         // Nothing is being committed yet, so this snapshot is whole.
         let first = load(path, &db, &keyspaces)?;
         let fresh = first.is_none();
@@ -175,6 +185,7 @@ impl Store {
             db,
             keyspaces,
             published: RwLock::new(reader),
+            older: Mutex::default(),
             committer_taken: AtomicBool::new(false),
         });
         if fresh {
@@ -202,6 +213,11 @@ impl Store {
         Ok(Committer::new(self.0.clone()))
     }
 
+    /// The state folder.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
     /// Bytes on disk, journals included.
     ///
     /// # Errors
@@ -219,7 +235,17 @@ impl Engine {
     /// Opens a snapshot and publishes it. Only between commits.
     pub fn publish(&self, meta: Meta, checkpoint: Arc<Checkpoint>) {
         let next = Reader::new(&self.path, self.db.snapshot(), self.keyspaces.clone(), meta, checkpoint);
-        *self.published.write().unwrap_or_else(PoisonError::into_inner) = next;
+        let before =
+            std::mem::replace(&mut *self.published.write().unwrap_or_else(PoisonError::into_inner), next);
+        let mut older = self.older.lock().unwrap_or_else(PoisonError::into_inner);
+        older.retain(|reader| reader.strong_count() > 0);
+        older.push(Arc::downgrade(&before.alive));
+    }
+
+    /// Whether somebody still reads the state as it was before the last commit.
+    pub fn has_older_readers(&self) -> bool {
+        let older = self.older.lock().unwrap_or_else(PoisonError::into_inner);
+        older.iter().any(|reader| reader.strong_count() > 0)
     }
 
     pub fn fail(&self, source: fjall::Error) -> StoreError {

@@ -97,6 +97,17 @@ pub enum StoreError {
     /// There is one committer, and it is taken.
     #[error("the store has one committer and it is already taken; drop it before asking for another")]
     CommitterTaken,
+    /// Somebody reads the state as it was, which keeps removed rows on disk.
+    #[error(
+        "removed rows cannot leave {} yet: something has been reading the state as it was before for {seconds} s; ask again when it is done",
+        path.display()
+    )]
+    Readers {
+        /// The state folder.
+        path: PathBuf,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// The state moved on since the plan was made.
     #[error(
         "the plan was made for commit {planned}, but the state is at commit {current}; plan the batch again"
@@ -175,7 +186,7 @@ impl StoreError {
     pub fn remedy(&self) -> Remedy {
         match self {
             Self::StalePlan { .. } => Remedy::PlanAgain,
-            Self::Decision { .. } => Remedy::Refuse,
+            Self::Decision { .. } | Self::Readers { .. } => Remedy::Refuse,
             _ => Remedy::Stop,
         }
     }

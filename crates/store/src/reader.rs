@@ -41,6 +41,8 @@ pub struct Reader {
     pub(crate) keyspaces: Arc<Keyspaces>,
     pub(crate) meta: Arc<Meta>,
     pub(crate) checkpoint: Arc<Checkpoint>,
+    /// Shared by clones, so that the engine knows while one of them lives.
+    pub(crate) alive: Arc<()>,
 }
 
 impl std::fmt::Debug for Reader {
@@ -63,6 +65,7 @@ impl Reader {
             keyspaces: Arc::new(keyspaces),
             meta: Arc::new(meta),
             checkpoint: checkpoint.into(),
+            alive: Arc::default(),
         }
     }
 

@@ -313,6 +313,7 @@ fn forgetting_leaves_no_byte_after_compaction() {
     for secret in [name.as_bytes(), &vector(40), &vector(42), &key(own)] {
         assert!(!holding(folder.path(), secret).is_empty(), "the tables do not hold what they should");
     }
+    let before = store.reader();
     let forgotten = committer.forget(&account(name)).unwrap();
     assert!(forgotten.known);
     assert_eq!((forgotten.ownerships, forgotten.photos, forgotten.photos_kept), (3, 2, 1));
@@ -320,7 +321,16 @@ fn forgetting_leaves_no_byte_after_compaction() {
     assert_eq!((forgotten.log.len(), forgotten.decisions), (3, 2));
     assert!(store.reader().account(&account(name)).unwrap().is_none());
     audit(&store.reader());
+    // Somebody who still reads the state as it was is waited for.
+    let late = std::thread::spawn({
+        move || {
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            assert!(before.account(&account(name)).unwrap().is_some());
+        }
+    });
     let report = committer.compact().unwrap();
+    assert!(late.is_finished(), "it did not wait for the reader");
+    late.join().unwrap();
     // The engine allocates 64 MiB for its journal in advance.
     assert!(report.bytes_after < 65 << 20, "{report:?}");
     for secret in &secrets {

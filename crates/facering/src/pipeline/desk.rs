@@ -19,6 +19,7 @@ use super::bulk;
 use super::calibration::Floor;
 use super::neighbours::{self, StoredVectors};
 use super::progress::{Progress, Stage};
+use crate::erase;
 use crate::sealing::ThumbnailKey;
 use crate::state::feed_index;
 
@@ -144,21 +145,38 @@ impl Desk {
     }
 
     /// Erases accounts and every picture that nobody else owns, physically; one answer for each, in their order.
+    ///
+    /// # Errors
+    /// If it cannot be finished; nobody sees the accounts any more, and the next start or the next call finishes it.
     pub fn forget(&mut self, accounts: &[AccountId]) -> anyhow::Result<Vec<Forgotten>> {
+        erase::begin(self.store.path())?;
         let mut forgotten = Vec::with_capacity(accounts.len());
         for account in accounts {
             let done =
                 self.committer.forget(account).context("an account cannot be erased from the state")?;
             forgotten.push(done);
         }
-        feed_index(&self.index, &self.store.reader())?;
-        let reader = self.store.reader();
-        let exact = StoredVectors::new(&reader, self.index.dimension());
-        self.index
-            .compact(true, Some(&exact))
-            .context("the erased faces cannot be removed from the index")?;
-        self.committer.compact().context("the erased rows cannot be removed from the disk")?;
+        failpoint::pass("forget.rows");
+        self.finish_erasing()?;
         Ok(forgotten)
+    }
+
+    /// Makes what was erased leave the disk; does nothing if all of it has.
+    pub fn finish_erasing(&mut self) -> anyhow::Result<()> {
+        if !erase::unfinished(self.store.path()) {
+            return Ok(());
+        }
+        feed_index(&self.index, &self.store.reader())?;
+        {
+            let reader = self.store.reader();
+            let exact = StoredVectors::new(&reader, self.index.dimension());
+            self.index
+                .compact(true, Some(&exact))
+                .context("the erased faces cannot be removed from the index")?;
+            // The store waits for everyone who reads it as it was, so this reader ends here.
+        }
+        self.committer.compact().context("the erased rows cannot be removed from the disk")?;
+        erase::finished(self.store.path())
     }
 
     /// Adds a decision to the log.

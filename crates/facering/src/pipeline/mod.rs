@@ -183,13 +183,15 @@ impl Pipeline {
     }
 }
 
-/// The desk of an opened state.
+/// The desk of an opened state. Finishes an erasure that was interrupted.
 pub fn desk_of(settings: &Settings, state: &State) -> anyhow::Result<Desk> {
     let (index, clusters) = (&settings.index, &settings.clusters);
     let calibration = state.pack.calibration();
     let floor = Floor::new(calibration, index.link_floor, clusters.copy_cosine, clusters.false_neighbours);
     let thumbnails = ThumbnailKey::find(&settings.privacy.thumbnail_key_file)?;
-    Desk::new(state.store.clone(), Arc::clone(&state.index), floor, thumbnails)
+    let mut desk = Desk::new(state.store.clone(), Arc::clone(&state.index), floor, thumbnails)?;
+    desk.finish_erasing()?;
+    Ok(desk)
 }
 
 /// Tells how far the run is: a bar on a terminal, lines elsewhere.
