@@ -2,9 +2,16 @@
 
 use std::path::Path;
 use std::process::Output;
+use std::time::Duration;
 
+use anyhow::ensure;
+use end_to_end::broker::{self, Broker};
+use end_to_end::faults::FaultServer;
 use end_to_end::pictures::PictureServer;
-use end_to_end::program::{self, run, stderr};
+use end_to_end::program::{self, Running, run, stderr};
+use end_to_end::stream::Stream;
+use end_to_end::tables::{assert_equal, canonical, records_covered};
+use end_to_end::world;
 
 /// Runs the program in a folder of its own.
 fn facering(folder: &Path, arguments: &[&str]) -> anyhow::Result<Output> {
@@ -64,6 +71,35 @@ fn a_pack_is_installed_from_an_address_only_if_it_is_the_right_one() -> anyhow::
     Ok(())
 }
 
+/// A pack that is refused leaves nothing behind that would be in the way of the next one.
+#[test]
+fn another_pack_can_be_tried_after_one_that_is_refused() -> anyhow::Result<()> {
+    let Some(shared) = end_to_end::shared::folder("models") else { return Ok(()) };
+    let folder = tempfile::tempdir()?;
+    let here = folder.path();
+    second_pack(&here.join("packs"))?;
+    let models = shared.join("models").display().to_string();
+    let install =
+        ["models", "install", "yunet-mobilefacenet", "--from", &models, "--set=models.path=packs", "--json"];
+    json(&facering(here, &install)?)?;
+    std::fs::create_dir(here.join("empty"))?;
+    let pipeline = program::root().canonicalize()?.join("pipelines/backfill.toml").display().to_string();
+    let with = |pack: &str| {
+        let pack = format!("--set=models.pack={pack}");
+        facering(here, &["run", &pipeline, "--set=models.path=packs", "--set=source.path=empty", &pack])
+    };
+    // Its state is begun, with an index of 128 dimensions, before the source is found to be empty.
+    let empty = with("yunet-mobilefacenet")?;
+    assert!(!stderr(&empty).contains("dimensions"), "{}", stderr(&empty));
+    std::fs::write(here.join("packs/second/embedder.onnx"), b"no network")?;
+    let broken = with("second")?;
+    assert!(stderr(&broken).contains("SHA-256"), "{}", stderr(&broken));
+    let other = with("bundled")?;
+    assert!(!stderr(&other).contains("dimensions"), "{}", stderr(&other));
+    assert_eq!(stderr(&other).lines().last(), stderr(&empty).lines().last(), "both find nothing to read");
+    Ok(())
+}
+
 /// The same networks under another name are another pack: its embeddings are not compared with those of the first.
 fn second_pack(packs: &Path) -> anyhow::Result<()> {
     let bundled = program::root().join("models/bundled");
@@ -104,6 +140,8 @@ fn a_new_pack_is_brought_in_beside_the_old_one() -> anyhow::Result<()> {
     ];
     let with = |more: &[&str]| facering(here, &[&common, more].concat());
     let faces = |output: &Output| json(output).map(|value| value["summary"]["faces"].as_u64().unwrap_or(0));
+    let alone = with(&["--beside", "--set=models.pack=second"])?;
+    assert!(stderr(&alone).contains("run without --beside"), "{}", stderr(&alone));
     let of_first = faces(&with(&[])?)?;
     assert!(of_first > 30, "only {of_first} faces");
 
@@ -112,6 +150,9 @@ fn a_new_pack_is_brought_in_beside_the_old_one() -> anyhow::Result<()> {
     assert_eq!(mixed.status.code(), Some(1));
     let told = stderr(&mixed);
     assert!(told.contains("holds faces of the model pack bundled") && told.contains("--beside"), "{told}");
+    let same = with(&["--beside"])?;
+    assert_eq!(same.status.code(), Some(2));
+    assert!(stderr(&same).contains("--beside fills a second one"), "{}", stderr(&same));
     let switch = ["models", "switch", "second", "--set=models.path=packs", "--json"];
     let early = facering(here, &switch)?;
     assert!(stderr(&early).contains("no state with faces of second"), "{}", stderr(&early));
@@ -149,5 +190,93 @@ print(json.dumps(rows['account_id'][0]))
     let first = ["--set=models.path=packs", "--json"];
     let search = facering(here, &[&["search", "--account", account][..], &first].concat())?;
     assert!(!search.status.success(), "the account is forgotten in the first state, too");
+    Ok(())
+}
+
+/// A stream goes on working while a second one reads the same topic from its start with another pack, is killed, and goes
+/// on; only when it has read everything it takes the first one's place, and then new events arrive in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_pack_reads_the_topic_beside_the_running_stream() -> anyhow::Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(120);
+    let folder = tempfile::tempdir()?;
+    second_pack(&folder.path().join("packs"))?;
+    let server = FaultServer::start().await?;
+    let world = world::build(folder.path(), 80, &server)?;
+    let broker = Broker::start()?;
+    let topic = format!("packs-{}", std::process::id());
+    let dead = format!("{topic}.dead");
+    broker.create_topics(&[&topic, &dead], 2).await?;
+    let packs = format!("models.path={}", folder.path().join("packs").display());
+    let in_folder = |name: &str| -> anyhow::Result<Stream> {
+        let stream = Stream::new(broker.address(), &topic, &folder.path().join(name)).set(&packs);
+        std::fs::create_dir_all(&stream.folder)?;
+        Ok(stream.set("source.batch_events=8"))
+    };
+    let first = in_folder("one")?;
+    let second = first.clone().set("models.pack=second");
+    let start_beside = || {
+        let mut command = second.command();
+        command.arg("--beside");
+        Running::start(command, &first.folder.join("log-beside"))
+    };
+    let beside_output = first.folder.join("state/packs/second/output");
+    let stop = |running: &mut Running| -> anyhow::Result<()> {
+        let status = running.stop(Duration::from_secs(60))?;
+        ensure!(status.success(), "{status}\n{}", running.log());
+        Ok(())
+    };
+    let state = format!("--set=state.path={}", first.folder.join("state").display());
+    let switch = || run(["models", "switch", "second", &state, &format!("--set={packs}"), "--json"]);
+    let refused = |why: &str| -> anyhow::Result<()> {
+        let output = switch()?;
+        let told = stderr(&output);
+        ensure!(output.status.code() == Some(1) && told.contains(why), "{}: {told}", output.status);
+        Ok(())
+    };
+
+    let messages = world.in_disorder();
+    let (early, rest) = messages.split_at(messages.len() / 3);
+    let (later, last) = rest.split_at(rest.len() / 2);
+    let read = |messages: usize, output: &Path| records_covered(output) == messages as u64;
+    broker.produce(&topic, early).await?;
+    let mut running = Running::start(first.command(), &first.log())?;
+    running.wait_until("the first events", PATIENCE, || read(early.len(), &first.output()))?;
+    let mut beside = start_beside()?;
+    beside.wait_until("the first events beside", PATIENCE, || read(early.len(), &beside_output))?;
+    refused("has caught up; nothing may run")?;
+    beside.kill()?;
+    let both = early.len() + later.len();
+    broker.produce(&topic, later).await?;
+    running.wait_until("later events", PATIENCE, || read(both, &first.output()))?;
+    refused("has not read everything that the one in use has")?;
+    stop(&mut running)?;
+    refused("has not read everything that the one in use has")?;
+
+    let letters = broker::count(broker.address(), &dead, 2)?;
+    assert!(letters > 0, "the first stream has given up messages");
+    let mut beside = start_beside()?;
+    beside.wait_until("later events beside", PATIENCE, || read(both, &beside_output))?;
+    refused("has caught up; nothing may run")?;
+    stop(&mut beside)?;
+    assert_eq!(broker::count(broker.address(), &dead, 2)?, letters, "dead letters are not published again");
+    assert_eq!(json(&switch()?)?["pack"], "second");
+    let old = first.command().output()?;
+    assert!(stderr(&old).contains("holds faces of the model pack second"), "{}", stderr(&old));
+
+    // The same group as before, another state, which knows where it has to go on.
+    broker.produce(&topic, last).await?;
+    let mut running = Running::start(second.command(), &second.log())?;
+    let all = messages.len();
+    running.wait_until("new events", PATIENCE, || read(all, &second.output()))?;
+    stop(&mut running)?;
+
+    let mut alone = in_folder("alone")?.set("models.pack=second");
+    alone.group = format!("{topic}-alone");
+    let mut running = Running::start(alone.command(), &alone.log())?;
+    running.wait_until("everything", PATIENCE, || read(all, &alone.output()))?;
+    stop(&mut running)?;
+    let expected = canonical(&alone.output())?;
+    assert!(expected["clusters"].as_array().is_some_and(|clusters| !clusters.is_empty()), "{expected}");
+    assert_equal(&expected, &canonical(&second.output())?, "after the switch");
     Ok(())
 }

@@ -21,6 +21,7 @@ use crate::pipeline::{
     CurrentVectors, Desk, Order, Pipeline, Snapshots, StoredVectors, desk_of, stored_form,
 };
 use crate::receipts;
+use crate::standing::Standing;
 use crate::state::State;
 use crate::state_folders;
 
@@ -388,6 +389,7 @@ impl Answers for Owner {
             Question::DeadLetters { reason, limit } => self.dead_letters(reason.as_deref(), limit),
             Question::Replay { reason } => self.replay(reason.as_deref()),
             Question::Backfill { source } => self.backfill(source),
+            Question::Standing => Ok(serde_json::to_value(Standing::of(&self.store.reader()))?),
             Question::IndexInfo => Ok(serde_json::to_value(self.index.info()?)?),
             Question::IndexTrain(question) => {
                 let exact = CurrentVectors::new(&self.store, self.index.dimension());

@@ -67,6 +67,8 @@ pub enum Question {
         /// What to read, as an absolute path or a URL.
         source: ingest::ParquetConfig,
     },
+    /// Whose faces the state holds, and how far it has read its source.
+    Standing,
     /// Sizes of the face index.
     IndexInfo,
     /// Rewrite the index without deleted vectors.

@@ -21,6 +21,7 @@ mod receipts;
 mod sealing;
 mod service;
 mod signals;
+mod standing;
 mod state;
 mod state_folders;
 mod terminal;

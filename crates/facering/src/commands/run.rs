@@ -13,7 +13,7 @@ use crate::config::{PipelineKind, Settings};
 use crate::control::{self, Question};
 use crate::outcome::Misconfigured;
 use crate::pipeline::{Outcome, Pipeline};
-use crate::{service, signals};
+use crate::{service, signals, standing, state_folders};
 
 /// How long requests under way may still take at the end.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
@@ -21,6 +21,7 @@ const CLOSE_WAIT: Duration = Duration::from_secs(5);
 pub fn execute(common: &Common, file: &Path, beside: bool) -> anyhow::Result<()> {
     let mut settings = Settings::load(common, Some(file))?;
     if beside {
+        check_beside(&settings)?;
         settings = settings.beside();
         std::fs::create_dir_all(&settings.state.path)
             .with_context(|| format!("{} cannot be made", settings.state.path.display()))?;
@@ -78,6 +79,28 @@ pub fn execute(common: &Common, file: &Path, beside: bool) -> anyhow::Result<()>
         &json!({"summary": outcome.summary, "snapshot": folder, "abandoned": outcome.abandoned}),
         text,
     )
+}
+
+/// A second state is for another pack than the one whose faces the state in use holds.
+fn check_beside(settings: &Settings) -> anyhow::Result<()> {
+    let (in_use, pack) = (&settings.state.path, &settings.models.pack);
+    if !state_folders::has_state(in_use) {
+        bail!(
+            "there is no state in {} that {pack} could be brought in beside; run without --beside",
+            in_use.display()
+        );
+    }
+    let seen = standing::look(&settings.state, in_use)?;
+    if seen.standing.pack.is_some_and(|holds| holds.as_str() == pack) {
+        return Err(Misconfigured::usage(
+            "models.pack",
+            format!(
+                "the state in use, in {}, holds faces of {pack}; --beside fills a second one for another pack",
+                in_use.display()
+            ),
+        ));
+    }
+    Ok(())
 }
 
 /// Asks the pipeline that owns the state, if one is running, to read the files beside its stream.

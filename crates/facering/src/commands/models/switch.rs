@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
-use records::Checkpoint;
+use anyhow::bail;
 use serde_json::json;
-use store::{Store, StoreConfig};
 
 use super::print_result;
 use crate::cli::Common;
 use crate::config::Settings;
+use crate::standing::{self, Seen};
 use crate::state_folders;
 
 pub fn execute(
@@ -28,13 +27,13 @@ pub fn execute(
             old.display()
         );
     }
-    // Both are opened, so that no pipeline is running on either while they change places.
-    let (in_use, pack_in_use) = open(&settings.state, &old)?;
+    let in_use = standing::look(&settings.state, &old)?;
+    let pack_in_use = in_use.standing.pack.as_ref().map(ToString::to_string);
     if pack_in_use.as_deref() == Some(pack) {
         bail!("the state in {} holds faces of {pack} already; nothing has to be switched", old.display());
     }
     let (new, other) = find(&settings, pack, &old)?;
-    let behind = missing(in_use.reader().checkpoint(), other.reader().checkpoint());
+    let behind = other.standing.behind(&in_use.standing);
     if !behind.is_empty() && !anyway {
         bail!(
             "the state of {pack} has not read everything that the one in use has ({}); let `facering run --beside` go on, \
@@ -42,6 +41,21 @@ pub fn execute(
             behind.join(", ")
         );
     }
+    // Both are open here, so that no pipeline starts on either while they change places.
+    let (in_use, other) = match (in_use.store, other.store) {
+        (Some(in_use), Some(other)) => (in_use, other),
+        (in_use, other) => {
+            // In this order: the new one still reads what the old one has read by then.
+            let running = [(in_use.is_none(), &old), (other.is_none(), &new)];
+            let running = running.iter().filter(|(running, _)| *running);
+            let named: Vec<_> = running.map(|(_, folder)| folder.display().to_string()).collect();
+            bail!(
+                "the state of {pack} {}; nothing may run while the two change places: stop the pipeline on {} and ask again",
+                if behind.is_empty() { "has caught up" } else { "is behind" },
+                named.join(", then the one on "),
+            )
+        }
+    };
     // What analysts decided holds for accounts and pictures, whatever pack their faces were embedded with.
     other.committer()?.adopt_decisions(&in_use.reader().decisions()?)?;
     drop((in_use, other));
@@ -69,53 +83,15 @@ pub fn execute(
 }
 
 /// The state of the pack among those that are not in use.
-fn find(settings: &Settings, pack: &str, old: &Path) -> anyhow::Result<(PathBuf, Store)> {
+fn find(settings: &Settings, pack: &str, old: &Path) -> anyhow::Result<(PathBuf, Seen)> {
     for folder in state_folders::all(&settings.root).into_iter().filter(|folder| folder != old) {
-        let (store, holds) = open(&settings.state, &folder)?;
-        if holds.as_deref() == Some(pack) {
-            return Ok((folder, store));
+        let seen = standing::look(&settings.state, &folder)?;
+        if seen.standing.pack.as_ref().is_some_and(|holds| holds.as_str() == pack) {
+            return Ok((folder, seen));
         }
     }
     bail!(
         "there is no state with faces of {pack} in {}; fill one with `facering run PIPELINE --beside --set models.pack={pack}`",
         settings.root.display()
     )
-}
-
-fn open(config: &StoreConfig, folder: &Path) -> anyhow::Result<(Store, Option<String>)> {
-    let config = StoreConfig { path: folder.to_path_buf(), ..config.clone() };
-    let store = Store::open(&config).with_context(|| {
-        format!("the state in {} cannot be opened; stop the pipeline that uses it first", folder.display())
-    })?;
-    let pack = store.reader().pack().map(ToString::to_string);
-    Ok((store, pack))
-}
-
-/// What the state in use has read and the other has not, partition by partition.
-fn missing(in_use: &Checkpoint, other: &Checkpoint) -> Vec<String> {
-    let behind = in_use.iter().filter_map(|(partition, position)| {
-        let left = position.0.saturating_sub(other.position(partition).map_or(0, |found| found.0));
-        (left > 0).then(|| format!("{partition}: {left} behind"))
-    });
-    behind.collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use records::{PartitionId, Position};
-
-    use super::*;
-
-    #[test]
-    fn what_is_missing_is_named() {
-        let (mut old, mut new) = (Checkpoint::default(), Checkpoint::default());
-        for (partition, at) in [("a", 5), ("b", 7), ("c", 2)] {
-            old.restore(PartitionId::file(partition), Position(at));
-        }
-        for (partition, at) in [("a", 5), ("b", 3), ("d", 9)] {
-            new.restore(PartitionId::file(partition), Position(at));
-        }
-        assert_eq!(missing(&old, &new), ["file:b: 4 behind", "file:c: 2 behind"]);
-        assert!(missing(&new, &new).is_empty());
-    }
 }
