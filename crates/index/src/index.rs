@@ -109,7 +109,9 @@ impl FaceIndex {
         native::set_threads(config.threads);
         std::fs::create_dir_all(folder).map_err(IndexError::io("creating", folder))?;
         let lock = manifest::lock(folder)?;
-        let found = Manifest::read(folder)?;
+        // One that was begun for another model pack and never used binds nobody.
+        let fits = |found: &Manifest| found.dimension == dimension && found.metric == config.metric;
+        let found = Manifest::read(folder)?.filter(|found| fits(found) || !found.is_untouched());
         let fresh = found.is_none();
         let manifest = found.unwrap_or_else(|| Manifest::empty(dimension, config.metric));
         let mismatch = |found: String, expected: String| {

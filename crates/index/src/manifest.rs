@@ -85,6 +85,15 @@ impl Manifest {
         }
     }
 
+    /// Whether nothing was ever put into the index: no vector, no model.
+    pub fn is_untouched(&self) -> bool {
+        self.model.is_none()
+            && self.segments.is_empty()
+            && self.ordinals.is_none()
+            && self.applied.is_none()
+            && self.sources.is_empty()
+    }
+
     /// Reads the folder's manifest; `None` if the folder holds no index.
     pub fn read(folder: &Path) -> Result<Option<Self>, IndexError> {
         let path = folder.join(NAME);

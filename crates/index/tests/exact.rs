@@ -303,6 +303,12 @@ fn one_process_at_a_time_and_only_the_right_shape() {
     let index = open(DIMENSION, &config("Flat")).unwrap();
     assert!(matches!(open(DIMENSION, &config("Flat")), Err(IndexError::Locked(_))));
     drop(index);
+    // One that holds nothing yet may still become another.
+    drop(open(32, &config("Flat")).unwrap());
+    let index = open(DIMENSION, &config("Flat")).unwrap();
+    index.add(&[(0, &[(1.0 / DIMENSION as f32).sqrt(); DIMENSION])]).unwrap();
+    index.seal().unwrap();
+    drop(index);
     assert!(matches!(open(32, &config("Flat")), Err(IndexError::Mismatch { .. })));
     let l2 = IndexConfig { metric: index::Metric::L2, ..config("Flat") };
     assert!(matches!(open(DIMENSION, &l2), Err(IndexError::Mismatch { .. })));

@@ -99,8 +99,7 @@ pub struct Parts {
 
 impl Parts {
     /// Prepares the stages for this state.
-    pub fn new(settings: &Settings, state: &State, runtime: &inference::Runtime) -> anyhow::Result<Self> {
-        let embedder = Embedder::new(runtime, &state.pack, settings.embed.clone())?;
+    pub fn new(settings: &Settings, state: &State, embedder: Embedder) -> anyhow::Result<Self> {
         let fetcher = Fetcher::new(&settings.fetch)?;
         Ok(Self {
             settings: settings.clone(),

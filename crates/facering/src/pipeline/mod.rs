@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use embed::Embedder;
 use index::FaceIndex;
 use store::Store;
 use tokio::sync::{mpsc, watch};
@@ -68,8 +69,11 @@ impl Pipeline {
     /// Opens the state, loads the models, prepares the stages. Nothing is read yet.
     pub fn open(settings: &Settings) -> anyhow::Result<Self> {
         let runtime = inference::Runtime::start(&settings.inference)?;
+        // First the models: a pack that is refused leaves no state behind.
+        let pack = embed::load_pack(&settings.models)?;
+        let embedder = Embedder::new(&runtime, &pack, settings.embed.clone())?;
         let state = State::open(settings, Some(&runtime))?;
-        let parts = Parts::new(settings, &state, &runtime)?;
+        let parts = Parts::new(settings, &state, embedder)?;
         let snapshots =
             Snapshots::new(settings, state.store.clone(), &state.pack, Arc::clone(&parts.progress))?;
         Ok(Self { state, parts, snapshots: Arc::new(snapshots), orders: mpsc::channel(4) })
