@@ -25,6 +25,8 @@ if [ ! -f "$PEER/.complete" ]; then
 fi
 # Threads that wait do not spin; without it the peer is slower on a busy machine.
 export OMP_WAIT_POLICY=passive
+# Each side takes the matrix kernels that it thinks best.
+unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 
 # About 5.2 faces an account.
 accounts() { echo $(($1 * 10 / 52)); }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Cosine, FaceKey};
+use crate::{Cosine, FaceOrdinal};
 
 /// How alike the two pictures themselves are, whoever they show.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -17,13 +17,13 @@ pub struct PhotoRelation {
     pub mirrored: bool,
 }
 
-/// Two faces in two distinct pictures that are alike. `a < b`, so that a pair has one form.
+/// Two faces in two distinct pictures that are alike, by their numbers, so that a pair has one form.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct FaceLink {
-    /// The smaller key.
-    pub a: FaceKey,
-    /// The larger key.
-    pub b: FaceKey,
+    /// The face that came later.
+    pub newer: FaceOrdinal,
+    /// The one that was there before; `older < newer`.
+    pub older: FaceOrdinal,
     /// Exact cosine of the stored fp16 embeddings.
     pub cosine: Cosine,
     /// How alike the pictures are.
@@ -31,9 +31,14 @@ pub struct FaceLink {
 }
 
 impl FaceLink {
-    /// Puts the two faces in order; `None` if they stand in one picture (two faces of a picture are two people).
-    pub fn new(one: FaceKey, other: FaceKey, cosine: Cosine, relation: PhotoRelation) -> Option<Self> {
-        let (a, b) = if one <= other { (one, other) } else { (other, one) };
-        (a.photo != b.photo).then_some(Self { a, b, cosine, relation })
+    /// Puts the two faces in order; `None` for a face and itself.
+    pub fn new(
+        one: FaceOrdinal,
+        other: FaceOrdinal,
+        cosine: Cosine,
+        relation: PhotoRelation,
+    ) -> Option<Self> {
+        let (newer, older) = (one.max(other), one.min(other));
+        (newer != older).then_some(Self { newer, older, cosine, relation })
     }
 }

@@ -83,7 +83,7 @@ fn main() {
             .windows(2)
             .filter_map(|pair| {
                 let cosine = pair[0].embedding.cosine(&pair[1].embedding)?;
-                FaceLink::new(pair[0].key, pair[1].key, cosine, PhotoRelation::default())
+                FaceLink::new(pair[0].ordinal, pair[1].ordinal, cosine, PhotoRelation::default())
             })
             .collect();
         let started = Instant::now();

@@ -102,6 +102,10 @@ impl Enc {
 }
 
 impl<'a> Dec<'a> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn u8(&mut self) -> Result<u8, Malformed> {
         Ok(self.fixed::<1>()?[0])
     }

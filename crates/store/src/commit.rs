@@ -1,11 +1,9 @@
 //! The one that writes: a batch is planned, its neighbours are searched outside, then it is committed as a whole.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use fjall::Readable;
-use records::{AccountId, Batch, EmbeddedEvent, FaceKey, FaceLink, Stage};
+use records::{AccountId, Batch, EmbeddedEvent, FaceLink, Stage};
 
 use crate::codec::Row;
 use crate::engine::Engine;
@@ -77,7 +75,7 @@ impl Committer {
     }
 
     /// Writes everything in one batch and waits until it is on disk; then readers see it. `links` are those of the plan's
-    /// new faces among themselves and with faces of the state.
+    /// new faces among themselves and with faces of the state that it was made for.
     ///
     /// # Errors
     /// [`StoreError::StalePlan`] if there was another commit since the plan was made, [`StoreError::Unaccounted`] if an
@@ -109,23 +107,7 @@ impl Committer {
         for draft in &photos {
             put_photo(&engine, &mut writes, draft, &mut done)?;
         }
-        let new: HashSet<FaceKey> = new_faces.iter().map(|face| face.key).collect();
-        for link in links {
-            let mut there = true;
-            for face in [link.a, link.b] {
-                let stored = || writes.before.snapshot.contains_key(&engine.keyspaces.faces, face.to_bytes());
-                there = there
-                    && (new.contains(&face)
-                        || !writes.removes(face) && stored().map_err(|error| engine.fail(error))?);
-            }
-            if there {
-                // A face that is new has no link yet, so nothing has to be looked up.
-                let fresh = new.contains(&link.a) || new.contains(&link.b);
-                done.links += u64::from(writes.link(link, fresh)?);
-            } else {
-                done.links_dropped += 1;
-            }
-        }
+        (done.links, done.links_dropped) = writes.links(links);
         for letter in &batch.dead {
             writes.dead_letter(letter);
         }

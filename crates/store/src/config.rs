@@ -30,7 +30,7 @@ impl Default for StoreConfig {
             cache_mib: 256,
             buffer_mib: 128,
             journal_mib: 512,
-            workers: 2,
+            workers: 1,
             open_files: 512,
         }
     }

@@ -42,9 +42,9 @@ pub(crate) struct Keyspaces {
     pub vectors: Keyspace,
     /// Ordinal -> face.
     pub ordinals: Keyspace,
-    /// Smaller face, larger face -> `LinkRow`.
+    /// Newer face -> `LinkList`.
     pub links: Keyspace,
-    /// Larger face, smaller face -> `LinkRow`.
+    /// Older face, first newer face -> `BackList`.
     pub links_back: Keyspace,
     /// Sequence -> `LogEntry`.
     pub log: Keyspace,

@@ -98,6 +98,7 @@ impl Committer {
         let keyspaces = &engine.keyspaces;
         let mut writes = Writes::new(&engine);
         let state = writes.before.clone();
+        writes.forgetting = true;
         let mut forgotten = Forgotten::default();
         if let Some(row) = state.account_row(account)? {
             forgotten.known = true;

@@ -58,19 +58,20 @@ pub(crate) fn parse_owner(key: &[u8]) -> Result<(PhotoKey, AccountId, PhotoId), 
     parse().ok_or(StoreError::Malformed { keyspace: "owners", what: "its key has another form" })
 }
 
-/// Two faces, the first of them leading.
-pub(crate) fn face_pair(first: FaceKey, second: FaceKey) -> [u8; 80] {
-    let mut key = [0; 80];
-    key[..40].copy_from_slice(&first.to_bytes());
-    key[40..].copy_from_slice(&second.to_bytes());
+/// A face, and a newer one: where a list of newer faces stands that begins there.
+pub(crate) fn back_list(older: u64, first: u64) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&older.to_be_bytes());
+    key[8..].copy_from_slice(&first.to_be_bytes());
     key
 }
 
-/// Reads what [`face_pair`] wrote.
-pub(crate) fn parse_face_pair(key: &[u8]) -> Result<(FaceKey, FaceKey), StoreError> {
-    key.split_at_checked(40)
-        .and_then(|(a, b)| Some((FaceKey::from_bytes(a)?, FaceKey::from_bytes(b)?)))
-        .ok_or(StoreError::Malformed { keyspace: "links", what: "its key has another form" })
+/// Reads what [`back_list`] wrote.
+pub(crate) fn parse_back_list(key: &[u8]) -> Result<(u64, u64), StoreError> {
+    let what = "its key has another form";
+    let (older, first) =
+        key.split_at_checked(8).ok_or(StoreError::Malformed { keyspace: "links_back", what })?;
+    Ok((parse_number(older, "links_back")?, parse_number(first, "links_back")?))
 }
 
 /// Reads a photo's key.

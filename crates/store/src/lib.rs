@@ -23,6 +23,7 @@ mod erase;
 mod error;
 mod event_time;
 mod keys;
+mod links;
 mod photo_merge;
 mod plan;
 mod reader;

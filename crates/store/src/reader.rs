@@ -8,13 +8,13 @@ use fjall::{Keyspace, Readable, Snapshot};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use records::{
-    AccountId, Checkpoint, FaceKey, FaceLink, FaceOrdinal, PackId, PhotoFacts, PhotoId, PhotoKey, Timestamp,
+    AccountId, Checkpoint, FaceKey, FaceOrdinal, PackId, PhotoFacts, PhotoId, PhotoKey, Timestamp,
 };
 
 use crate::account::{AccountRow, OwnershipRow};
 use crate::codec::{Malformed, Row};
 use crate::engine::Keyspaces;
-use crate::rows::{DeadRow, LinkRow, Meta, PhotoRow};
+use crate::rows::{DeadRow, Meta, PhotoRow};
 use crate::{Account, Counts, LogEntry, Ownership, StoreError, StoredDeadLetter, StoredFace, Tally, keys};
 
 /// Original bytes of dead letters that are held in memory at once, about.
@@ -224,16 +224,6 @@ impl Reader {
         ordinals.iter().map(|ordinal| self.vector_of(*ordinal)).collect()
     }
 
-    /// The links of the face in both directions; first those in which it is the smaller key.
-    pub fn links_of(
-        &self,
-        face: FaceKey,
-    ) -> impl Iterator<Item = Result<FaceLink, StoreError>> + Send + use<> {
-        let forward = self.scan_prefix(&self.keyspaces.links, &face.to_bytes()).map(parse_link);
-        let back = self.scan_prefix(&self.keyspaces.links_back, &face.to_bytes()).map(parse_link);
-        forward.chain(back)
-    }
-
     /// All accounts by id, deleted ones included.
     pub fn accounts(&self) -> impl Iterator<Item = Result<(AccountId, Account), StoreError>> + Send + use<> {
         self.scan(&self.keyspaces.accounts).map(|row| {
@@ -275,11 +265,6 @@ impl Reader {
             let ordinal = FaceOrdinal(keys::parse_number(&key, "ordinals")?);
             Ok((ordinal, keys::parse_face(&value, "ordinals")?))
         })
-    }
-
-    /// All links, each once, by the smaller and then the larger key.
-    pub fn links(&self) -> impl Iterator<Item = Result<FaceLink, StoreError>> + Send + use<> {
-        self.scan(&self.keyspaces.links).map(parse_link)
     }
 
     /// What the index has to do from this sequence number on, in order. It goes on at the last number plus one.
@@ -379,7 +364,10 @@ impl Reader {
         self.rows(self.snapshot.range(keyspace, key..))
     }
 
-    fn rows(&self, rows: fjall::Iter) -> impl Iterator<Item = RawRow> + Send + use<> {
+    pub(crate) fn rows<R: Iterator<Item = fjall::Guard> + Send>(
+        &self,
+        rows: R,
+    ) -> impl Iterator<Item = RawRow> + Send + use<R> {
         let path = self.path.clone();
         rows.map(move |row| row.into_inner().map_err(|source| StoreError::engine(&path, source)))
             .filter(|row| !matches!(row, Ok((key, _)) if **key == keys::STAMP))
@@ -415,14 +403,6 @@ fn stored_photo(row: PhotoRow, pack: Option<&PackId>) -> Result<StoredPhoto, Sto
 fn parse_face(row: RawRow) -> Result<(FaceKey, StoredFace), StoreError> {
     let (key, value) = row?;
     Ok((keys::parse_face(&key, "faces")?, StoredFace::from_bytes(&value)?))
-}
-
-fn parse_link(row: RawRow) -> Result<FaceLink, StoreError> {
-    let (key, value) = row?;
-    let (one, other) = keys::parse_face_pair(&key)?;
-    let LinkRow { cosine, relation } = LinkRow::from_bytes(&value)?;
-    FaceLink::new(one, other, cosine, relation)
-        .ok_or(StoreError::Malformed { keyspace: "links", what: "it links two faces of one picture" })
 }
 
 fn current_ownerships(

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use records::{
-    AccountId, Cosine, DeadLetter, FaceBox, FaceOrdinal, Landmarks, Origin, PackId, PartitionId, Pdq,
-    PhotoId, PhotoRelation, Position, Quality, Timestamp,
+    AccountId, DeadLetter, FaceBox, FaceOrdinal, Landmarks, Origin, PackId, PartitionId, Pdq, PhotoId,
+    Position, Quality, Timestamp,
 };
 
 use crate::account::decode_time;
 use crate::codec::{Dec, Enc, Malformed, Row};
 
 /// The schema of the whole state. A state with another one is refused.
-pub(crate) const SCHEMA: u64 = 1;
+pub(crate) const SCHEMA: u64 = 2;
 
 /// How much the state holds.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -269,35 +269,6 @@ impl Row for StoredFace {
     }
 }
 
-/// The stored form of a link; the faces stand in the key.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) struct LinkRow {
-    pub cosine: Cosine,
-    pub relation: PhotoRelation,
-}
-
-impl Row for LinkRow {
-    const KEYSPACE: &'static str = "links";
-
-    fn encode(&self, to: &mut Enc) {
-        to.f32(self.cosine.get());
-        to.opt(self.relation.pdq_distance, |to, distance| to.u64(distance.into()));
-        to.opt(self.relation.crop_distance, |to, distance| to.u64(distance.into()));
-        to.bool(self.relation.mirrored);
-    }
-
-    fn decode(from: &mut Dec<'_>) -> Result<Self, Malformed> {
-        Ok(Self {
-            cosine: Cosine::new(from.f32()?),
-            relation: PhotoRelation {
-                pdq_distance: from.opt(Dec::u16)?,
-                crop_distance: from.opt(Dec::u16)?,
-                mirrored: from.bool()?,
-            },
-        })
-    }
-}
-
 /// What the index has to do, in the order of commits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogEntry {
@@ -432,11 +403,6 @@ mod tests {
         assert_eq!(StoredFace::from_bytes(&face.to_bytes()).unwrap(), face);
         let photo = PhotoRow { size: (640, 480), pdq: Some(pdq), owners: 5000, ..PhotoRow::default() };
         assert_eq!(PhotoRow::from_bytes(&photo.to_bytes()).unwrap(), photo);
-        let link = LinkRow {
-            cosine: Cosine::new(0.75),
-            relation: PhotoRelation { pdq_distance: Some(256), crop_distance: None, mirrored: true },
-        };
-        assert_eq!(LinkRow::from_bytes(&link.to_bytes()).unwrap(), link);
         for entry in
             [LogEntry::Added { ordinal: FaceOrdinal(3) }, LogEntry::Removed { ordinal: FaceOrdinal(4) }]
         {

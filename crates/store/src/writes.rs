@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use fjall::{Keyspace, OwnedWriteBatch, PersistMode, Readable};
-use records::{Checkpoint, CheckpointDelta, DeadLetter, FaceKey, FaceLink, FaceOrdinal, PhotoKey};
+use fjall::{Keyspace, OwnedWriteBatch, PersistMode};
+use records::{Checkpoint, CheckpointDelta, DeadLetter, FaceKey, FaceOrdinal, PhotoKey};
 
 use crate::codec::Row;
-use crate::engine::{Engine, META_KEY};
-use crate::rows::{DeadRow, LinkRow, LogEntry, Meta, PhotoRow};
-use crate::{Reader, StoreError, keys};
+use crate::engine::{Engine, Keyspaces, META_KEY};
+use crate::rows::{DeadRow, LogEntry, Meta, PhotoRow};
+use crate::{Reader, StoreError, keys, links};
 
 pub(crate) struct Writes<'a> {
     engine: &'a Engine,
@@ -21,8 +21,10 @@ pub(crate) struct Writes<'a> {
     checkpoint: Arc<Checkpoint>,
     /// What the index has to do, with sequence numbers.
     pub log: Vec<(u64, LogEntry)>,
-    links_removed: HashSet<[u8; 80]>,
-    links_added: HashSet<[u8; 80]>,
+    /// Lists of links that change.
+    pub(crate) changes: links::Changes,
+    /// Whether what goes is to leave no number behind.
+    pub forgetting: bool,
     faces_removed: HashSet<FaceKey>,
 }
 
@@ -37,11 +39,15 @@ impl<'a> Writes<'a> {
             meta,
             checkpoint: before.checkpoint.clone(),
             log: Vec::new(),
-            links_removed: HashSet::new(),
-            links_added: HashSet::new(),
+            changes: links::Changes::default(),
+            forgetting: false,
             faces_removed: HashSet::new(),
             before,
         }
+    }
+
+    pub(crate) fn keyspaces(&self) -> &'a Keyspaces {
+        &self.engine.keyspaces
     }
 
     pub fn put(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
@@ -94,20 +100,6 @@ impl<'a> Writes<'a> {
         Ok(())
     }
 
-    /// Puts a link, in both directions; `fresh` if the state cannot have it. Returns whether it is new.
-    pub fn link(&mut self, link: &FaceLink, fresh: bool) -> Result<bool, StoreError> {
-        let keyspaces = &self.engine.keyspaces;
-        let key = keys::face_pair(link.a, link.b);
-        let row = LinkRow { cosine: link.cosine, relation: link.relation }.to_bytes();
-        self.put(&keyspaces.links, key, &row);
-        self.put(&keyspaces.links_back, keys::face_pair(link.b, link.a), &row);
-        let known = || self.before.snapshot.contains_key(&keyspaces.links, key);
-        let new =
-            (fresh || !known().map_err(|error| self.engine.fail(error))?) && self.links_added.insert(key);
-        self.meta.counts.links += u64::from(new);
-        Ok(new)
-    }
-
     /// Removes a face of the state with its vector and links, and tells the log. Returns how many links went.
     pub fn erase_face(&mut self, face: FaceKey, ordinal: FaceOrdinal) -> Result<u64, StoreError> {
         if !self.faces_removed.insert(face) {
@@ -119,19 +111,7 @@ impl<'a> Writes<'a> {
         self.remove(&keyspaces.ordinals, ordinal.0.to_be_bytes());
         self.log(LogEntry::Removed { ordinal });
         self.meta.counts.faces = self.meta.counts.faces.saturating_sub(1);
-        let before = self.before.clone();
-        let mut gone = 0;
-        for link in before.links_of(face) {
-            let link = link?;
-            let key = keys::face_pair(link.a, link.b);
-            if self.links_removed.insert(key) {
-                self.remove(&keyspaces.links, key);
-                self.remove(&keyspaces.links_back, keys::face_pair(link.b, link.a));
-                gone += 1;
-            }
-        }
-        self.meta.counts.links = self.meta.counts.links.saturating_sub(gone);
-        Ok(gone)
+        self.erase_links(ordinal, self.forgetting)
     }
 
     /// Removes a picture of the state with its faces. Returns how many faces and links went.
@@ -153,13 +133,9 @@ impl<'a> Writes<'a> {
         Ok((faces, links))
     }
 
-    /// Whether this commit removes the face.
-    pub fn removes(&self, face: FaceKey) -> bool {
-        self.faces_removed.contains(&face)
-    }
-
     /// Writes everything in one batch, synced, and publishes the new snapshot.
     pub fn commit(mut self) -> Result<(u64, Vec<(u64, LogEntry)>), StoreError> {
+        self.put_changed_lists();
         let keyspaces = &self.engine.keyspaces;
         let commit = self.meta.commit;
         for (_, keyspace) in keyspaces.all() {

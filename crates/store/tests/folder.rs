@@ -179,7 +179,7 @@ fn child_commits_until_killed() {
     let mut committer = store.committer().unwrap();
     for n in batches_in(&store.reader()).. {
         let Planned::Ready(plan) = committer.plan(numbered(n)).unwrap() else { panic!() };
-        let faces: Vec<_> = plan.new_faces().iter().map(|face| face.key).collect();
+        let faces: Vec<_> = plan.new_faces().iter().map(|face| face.ordinal.0).collect();
         let links: Vec<_> = faces.windows(2).map(|pair| link(pair[0], pair[1])).collect();
         committer.commit(*plan, &links).unwrap();
         println!("acknowledged {n}");
@@ -268,10 +268,8 @@ fn forgetting_leaves_no_byte_after_compaction() {
     let mut batch = records::Batch::new(vec![event], Default::default());
     batch.dead.push(letter);
     let Planned::Ready(plan) = committer.plan(batch).unwrap() else { panic!() };
-    let links: Vec<_> = plan.new_faces()[..1]
-        .iter()
-        .map(|face| link(face.key, FaceKey::new(PhotoKey::of_bytes(b"shared"), &embedding(1))))
-        .collect();
+    let shared = store.reader().face(FaceKey::new(PhotoKey::of_bytes(b"shared"), &embedding(1))).unwrap();
+    let links = [link(plan.new_faces()[0].ordinal.0, shared.unwrap().ordinal.0)];
     assert_eq!(committer.commit(*plan, &links).unwrap().links, 1);
 
     let deed = records::Deed::Dismiss {

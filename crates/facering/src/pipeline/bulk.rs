@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use records::{FaceKey, FaceLink, FaceOrdinal};
 use store::{Committed, LogEntry, NewFace, Reader};
 
-use super::neighbours::{Hashes, MOST_LINKS, StoredVectors, committed_face, relation, stored_form};
+use super::neighbours::{Hashes, MOST_LINKS, StoredVectors, committed_face, link, stored_form};
 use crate::config::Settings;
 use crate::state::State;
 
@@ -65,13 +65,16 @@ pub fn links(
             let (key, hashes) = (asked.key, Hashes::of(asked));
             neighbours.into_iter().filter_map(move |neighbour| {
                 let (other, others) = face_at(neighbour.ordinal)?;
-                FaceLink::new(key, other, neighbour.cosine, relation(&hashes, &others))
+                let numbers = (asked.ordinal, FaceOrdinal(neighbour.ordinal));
+                // Two faces of a picture are two people.
+                let apart = key.photo != other.photo;
+                apart.then(|| link(numbers, neighbour.cosine, (&hashes, &others))).flatten()
             })
         })
         .collect();
     // Two faces of one block find each other from either side.
-    links.par_sort_unstable_by_key(|link| (link.a, link.b));
-    links.dedup_by_key(|link| (link.a, link.b));
+    links.par_sort_unstable_by_key(|link| (link.newer, link.older));
+    links.dedup_by_key(|link| (link.newer, link.older));
     Ok((links, block))
 }
 

@@ -1,10 +1,11 @@
 //! What the detector reads, taken from one published state of the store.
 //!
-//! The store gives its rows sorted by key, so positions are found by binary search and nothing is hashed twice.
+//! The store gives its rows sorted by key, so positions are found by binary search, and those of faces by their numbers,
+//! which are dense: nothing is hashed.
 
 use anyhow::Context;
 use clusters::{Input, PackCalibration, PreviousCluster};
-use records::{AccountId, FaceKey, PhotoKey, Timestamp};
+use records::{AccountId, FaceOrdinal, PhotoKey, Timestamp};
 use store::Reader;
 
 use super::decisions;
@@ -27,6 +28,9 @@ pub fn read(reader: &Reader, pack: PackCalibration, previous: Vec<PreviousCluste
     read_links(reader, &faces, &mut input).context("the links cannot be read from the state")?;
     Ok(input)
 }
+
+/// Stands for a face that is not read.
+const NOWHERE: u32 = u32::MAX;
 
 fn position<K: Ord>(sorted: &[K], key: &K) -> Option<u32> {
     sorted.binary_search(key).ok().and_then(|at| u32::try_from(at).ok())
@@ -77,12 +81,15 @@ fn read_ownerships(reader: &Reader, photos: &[PhotoKey], input: &mut Input) -> a
     Ok(())
 }
 
-fn read_faces(reader: &Reader, photos: &[PhotoKey], input: &mut Input) -> anyhow::Result<Vec<FaceKey>> {
-    let mut keys = Vec::new();
+/// Reads faces; gives the position of each by its number, [`NOWHERE`] for those left out.
+fn read_faces(reader: &Reader, photos: &[PhotoKey], input: &mut Input) -> anyhow::Result<Vec<u32>> {
+    let mut at = vec![NOWHERE; usize::try_from(reader.next_ordinal().0)?];
     for row in reader.faces() {
         let (key, face) = row?;
         if let Some(photo) = position(photos, &key.photo) {
-            keys.push(key);
+            if let Some(slot) = at.get_mut(usize::try_from(face.ordinal.0)?) {
+                *slot = u32::try_from(input.faces.len())?;
+            }
             input.faces.push(clusters::Face {
                 photo,
                 tag: key.tag,
@@ -93,13 +100,18 @@ fn read_faces(reader: &Reader, photos: &[PhotoKey], input: &mut Input) -> anyhow
             });
         }
     }
-    Ok(keys)
+    Ok(at)
 }
 
-fn read_links(reader: &Reader, faces: &[FaceKey], input: &mut Input) -> anyhow::Result<()> {
-    for row in reader.links() {
+fn read_links(reader: &Reader, faces: &[u32], input: &mut Input) -> anyhow::Result<()> {
+    let at = |ordinal: FaceOrdinal| {
+        let position = faces.get(usize::try_from(ordinal.0).ok()?).copied();
+        position.filter(|position| *position != NOWHERE)
+    };
+    input.links.reserve_exact(usize::try_from(reader.counts().links)?);
+    for row in reader.links()? {
         let link = row?;
-        if let (Some(a), Some(b)) = (position(faces, &link.a), position(faces, &link.b)) {
+        if let (Some(a), Some(b)) = (at(link.older), at(link.newer)) {
             input.links.push(clusters::Link { a, b, cosine: link.cosine.get(), relation: link.relation });
         }
     }

@@ -29,6 +29,7 @@ pub(super) struct Hashes {
 /// A new face that may link, with its vector as it will be stored.
 struct Query {
     key: FaceKey,
+    ordinal: FaceOrdinal,
     vector: Vec<f32>,
     hashes: Hashes,
 }
@@ -52,13 +53,16 @@ pub fn links(
     let mut links = BTreeMap::new();
     let mut keep = |link: Option<FaceLink>| {
         if let Some(link) = link {
-            links.insert((link.a, link.b), link);
+            links.insert((link.newer, link.older), link);
         }
     };
     for (query, neighbours) in queries.iter().zip(found) {
         for neighbour in neighbours.into_iter().take(MOST_LINKS) {
-            if let Some((key, hashes)) = committed_face(reader, FaceOrdinal(neighbour.ordinal))? {
-                keep(FaceLink::new(query.key, key, neighbour.cosine, relation(&query.hashes, &hashes)));
+            let other = FaceOrdinal(neighbour.ordinal);
+            if let Some((key, hashes)) = committed_face(reader, other)?
+                && key.photo != query.key.photo
+            {
+                keep(link((query.ordinal, other), neighbour.cosine, (&query.hashes, &hashes)));
             }
         }
     }
@@ -70,7 +74,8 @@ pub fn links(
 
 impl Query {
     fn new(face: &NewFace) -> Self {
-        Self { key: face.key, vector: stored_form(face.embedding.as_slice()), hashes: Hashes::of(face) }
+        let vector = stored_form(face.embedding.as_slice());
+        Self { key: face.key, ordinal: face.ordinal, vector, hashes: Hashes::of(face) }
     }
 }
 
@@ -108,21 +113,31 @@ fn among(queries: &[Query], floor: f32) -> Vec<FaceLink> {
         queries[at + 1..].iter().filter_map(move |other| {
             // The quick sum decides who is looked at; the exact one is what is kept.
             let rough: f32 = one.vector.iter().zip(&other.vector).map(|(x, y)| x * y).sum();
-            if rough < floor - 1e-3 {
+            // Two faces of a picture are two people.
+            if rough < floor - 1e-3 || one.key.photo == other.key.photo {
                 return None;
             }
             let cosine = Cosine::of(&one.vector, &other.vector);
             if cosine.get() < floor {
                 return None;
             }
-            FaceLink::new(one.key, other.key, cosine, relation(&one.hashes, &other.hashes))
+            link((one.ordinal, other.ordinal), cosine, (&one.hashes, &other.hashes))
         })
     });
     rows.collect()
 }
 
+/// The link of two faces, by their numbers.
+pub(super) fn link(
+    (one, other): (FaceOrdinal, FaceOrdinal),
+    cosine: Cosine,
+    (hashes, others): (&Hashes, &Hashes),
+) -> Option<FaceLink> {
+    FaceLink::new(one, other, cosine, relation(hashes, others))
+}
+
 /// How alike the two pictures themselves are.
-pub(super) fn relation(one: &Hashes, other: &Hashes) -> PhotoRelation {
+fn relation(one: &Hashes, other: &Hashes) -> PhotoRelation {
     let photo = closer(one.photo, other.photo);
     let face = closer(one.face, other.face);
     // Which of the comparisons was the closest says whether the picture was mirrored.
@@ -248,7 +263,8 @@ mod tests {
                 .filter_map(|(at, values)| {
                     let embedding = Embedding::normalised(values).ok()?;
                     let key = FaceKey::new(PhotoKey::of_bytes(&at.to_le_bytes()), &embedding);
-                    Some(Query { key, vector: stored_form(embedding.as_slice()), hashes: Hashes::default() })
+                    let vector = stored_form(embedding.as_slice());
+                    Some(Query { key, ordinal: FaceOrdinal(at as u64), vector, hashes: Hashes::default() })
                 })
                 .collect();
             let mut expected = Vec::new();
@@ -256,11 +272,11 @@ mod tests {
                 for b in &queries[at + 1..] {
                     let cosine = Cosine::of(&a.vector, &b.vector);
                     if cosine.get() >= floor {
-                        expected.push((a.key.min(b.key), a.key.max(b.key), cosine));
+                        expected.push((b.ordinal, a.ordinal, cosine));
                     }
                 }
             }
-            let mut found: Vec<_> = among(&queries, floor).into_iter().map(|l| (l.a, l.b, l.cosine)).collect();
+            let mut found: Vec<_> = among(&queries, floor).into_iter().map(|l| (l.newer, l.older, l.cosine)).collect();
             found.sort_by_key(|l| (l.0, l.1));
             expected.sort_by_key(|l| (l.0, l.1));
             prop_assert_eq!(found, expected);
