@@ -4,8 +4,8 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
-use embed::{ModelPack, PackDescription};
+use anyhow::{Context, anyhow, bail};
+use embed::{ModelPack, PackDescription, PackError};
 use serde_json::json;
 
 use super::print_result;
@@ -26,6 +26,9 @@ pub fn execute(
 ) -> anyhow::Result<()> {
     let known = embed::known_packs()?;
     let Some(description) = known.iter().find(|d| d.id.as_str() == name) else {
+        if is_there(settings, name) {
+            return Err(Misconfigured::usage(name, "is there already; nothing has to be installed"));
+        }
         let names: Vec<&str> = known.iter().map(|d| d.id.as_str()).collect();
         let told = format!("is no pack that facering describes; there are {}", names.join(", "));
         return Err(Misconfigured::usage(name, told));
@@ -47,7 +50,9 @@ pub fn execute(
     }
     fs::create_dir_all(&beside).with_context(|| format!("{} cannot be made", beside.display()))?;
     let installed = bring(description, from, &beside)
-        .and_then(|()| embed::install_pack(description, &beside, accepted).map_err(Into::into))
+        .and_then(|()| {
+            embed::install_pack(description, &beside, accepted).map_err(|error| refused(error, from))
+        })
         .and_then(|_| replace(&beside, &folder));
     if let Err(error) = installed {
         drop(fs::remove_dir_all(&beside));
@@ -59,6 +64,25 @@ pub fn execute(
     print_result(common, &value, || {
         format!("{name} is installed in {} (licence: {})", folder.display(), pack.description().license)
     })
+}
+
+/// Whether a pack of that name lies where packs are looked for.
+fn is_there(settings: &Settings, name: &str) -> bool {
+    let models = embed::ModelsConfig { pack: name.to_owned(), ..settings.models.clone() };
+    embed::load_pack(&models).is_ok()
+}
+
+/// Why the files that were brought are not the pack, without the folder where they lay meanwhile.
+fn refused(error: PackError, from: Option<&str>) -> anyhow::Error {
+    match error {
+        PackError::Hash { pack, path, expected, found } => anyhow!(
+            "nothing was installed: the file {} from {} has the SHA-256 {found}, that of the pack {pack} has {expected}; \
+             bring the published file",
+            path.file_name().unwrap_or_default().display(),
+            from.unwrap_or("the published address"),
+        ),
+        other => other.into(),
+    }
 }
 
 fn replace(beside: &Path, folder: &Path) -> anyhow::Result<()> {
