@@ -97,7 +97,6 @@ pub(crate) fn find(
 ) -> (Local, Option<Background>) {
     let tau = background.map_or_else(|| tau(input, config), |b| b.tau);
     let links = typed_links(input, config, tau);
-    input.links = Vec::new();
     let input = &*input;
     let entities = entities(input, &links);
     let mut inc = Incidence::new(input, &entities);

@@ -121,8 +121,7 @@ fn group_people(
     mut people: UnionFind,
 ) -> Vec<u32> {
     let entity_of = |face: u32| photo[input.faces[face as usize].photo as usize];
-    let all: Vec<(u32, u32)> = links.iter().map(|l| (l.a, l.b)).collect();
-    let near = Neighbours::new(input.faces.len(), all.iter().copied());
+    let near = Neighbours::new(input.faces.len(), links.iter().map(|l| (l.a, l.b)));
     let mut joining: Vec<&TypedLink> =
         links.iter().filter(|l| l.kind == LinkKind::SamePerson && near.support(l.a, l.b)).collect();
     joining.sort_by(|x, y| y.cosine.total_cmp(&x.cosine).then((x.a, x.b).cmp(&(y.a, y.b))));

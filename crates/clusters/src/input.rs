@@ -243,7 +243,7 @@ impl Input {
         let faces = &self.faces;
         self.links.retain(|l| !l.cosine.is_nan() && faces[l.a as usize].photo != faces[l.b as usize].photo);
         // Of two measurements of one pair the more alike counts, then the smaller distances.
-        self.links.par_sort_by(|x, y| {
+        self.links.par_sort_unstable_by(|x, y| {
             let rank = |l: &Link| {
                 let far = |d: Option<u16>| d.unwrap_or(u16::MAX);
                 (far(l.relation.pdq_distance), far(l.relation.crop_distance), l.relation.mirrored)

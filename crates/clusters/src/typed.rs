@@ -1,6 +1,5 @@
 //! What a link means: copies of one photo, or one person on two photos.
 
-use rayon::prelude::*;
 use records::tables::LinkKind;
 
 use crate::ClustersConfig;
@@ -45,15 +44,18 @@ pub(crate) fn tau(input: &Input, config: &ClustersConfig) -> f32 {
     input.pack.tau(linkable, config.false_neighbours)
 }
 
-/// Types every link between two faces that may make one. Keeps the order.
-pub(crate) fn typed_links(input: &Input, config: &ClustersConfig, tau: f32) -> Vec<TypedLink> {
+/// Types every link between two faces that may make one, in their order. Uses the links up, and their memory: there are
+/// more of them than of anything else.
+pub(crate) fn typed_links(input: &mut Input, config: &ClustersConfig, tau: f32) -> Vec<TypedLink> {
+    let links = std::mem::take(&mut input.links);
     let faces = &input.faces;
-    input
-        .links
-        .par_iter()
+    let mut typed: Vec<TypedLink> = links
+        .into_iter()
         .filter(|l| faces[l.a as usize].linkable && faces[l.b as usize].linkable)
-        .filter_map(|l| type_link(l, input.pack.same_photo_cosine, config, tau))
-        .collect()
+        .filter_map(|l| type_link(&l, input.pack.same_photo_cosine, config, tau))
+        .collect();
+    typed.shrink_to_fit();
+    typed
 }
 
 fn type_link(link: &Link, same_photo_cosine: f32, config: &ClustersConfig, tau: f32) -> Option<TypedLink> {

@@ -9,6 +9,7 @@ use crate::codec::Row;
 use crate::engine::Engine;
 use crate::photo_merge::PhotoDraft;
 use crate::plan::{AccountChange, Plan, Planned};
+use crate::rows::NumberedFace;
 use crate::writes::Writes;
 use crate::{LogEntry, Reader, StoreError, Tally, keys};
 
@@ -261,10 +262,15 @@ fn put_photo(
         if drafted.before.as_ref() != Some(&drafted.after) {
             writes.put(&keyspaces.faces, face.to_bytes(), drafted.after.to_bytes());
         }
+        let numbered = NumberedFace::new(*face, &drafted.after, row);
+        let known = drafted.before.as_ref().zip(before.as_ref());
+        if known.is_none_or(|(face_before, photo)| NumberedFace::new(*face, face_before, photo) != numbered) {
+            let ordinal = drafted.after.ordinal.0.to_be_bytes();
+            writes.put(&keyspaces.ordinals, ordinal, numbered.to_bytes());
+        }
         if let Some(embedding) = &drafted.embedding {
             let ordinal = drafted.after.ordinal;
             writes.put(&keyspaces.vectors, ordinal.0.to_be_bytes(), embedding.to_fp16());
-            writes.put(&keyspaces.ordinals, ordinal.0.to_be_bytes(), face.to_bytes());
             writes.meta.next_ordinal = writes.meta.next_ordinal.max(ordinal.0 + 1);
             writes.meta.counts.faces += 1;
             writes.log(LogEntry::Added { ordinal });

@@ -40,7 +40,7 @@ pub(crate) struct Keyspaces {
     pub faces: Keyspace,
     /// Ordinal -> fp16, little-endian.
     pub vectors: Keyspace,
-    /// Ordinal -> face.
+    /// Ordinal -> `NumberedFace`.
     pub ordinals: Keyspace,
     /// Newer face -> `LinkList`.
     pub links: Keyspace,

@@ -39,4 +39,4 @@ pub use erase::{Forgotten, Swept};
 pub use error::{Remedy, StoreError};
 pub use plan::{MissingPhoto, NewFace, Plan, Planned};
 pub use reader::{Reader, StoredPhoto};
-pub use rows::{Counts, LogEntry, StoredDeadLetter, StoredFace, Tally};
+pub use rows::{Counts, LogEntry, NumberedFace, StoredDeadLetter, StoredFace, Tally};

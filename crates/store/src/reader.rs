@@ -14,7 +14,7 @@ use records::{
 use crate::account::{AccountRow, OwnershipRow};
 use crate::codec::{Malformed, Row};
 use crate::engine::Keyspaces;
-use crate::rows::{DeadRow, Meta, PhotoRow};
+use crate::rows::{DeadRow, Meta, NumberedFace, PhotoRow};
 use crate::{Account, Counts, LogEntry, Ownership, StoreError, StoredDeadLetter, StoredFace, Tally, keys};
 
 /// Original bytes of dead letters that are held in memory at once, about.
@@ -195,8 +195,16 @@ impl Reader {
     /// # Errors
     /// If the store cannot be read.
     pub fn face_at(&self, ordinal: FaceOrdinal) -> Result<Option<FaceKey>, StoreError> {
+        Ok(self.numbered(ordinal)?.map(|face| face.key))
+    }
+
+    /// What a link needs to know of the face with this number; `None` if there is none or it was removed.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn numbered(&self, ordinal: FaceOrdinal) -> Result<Option<NumberedFace>, StoreError> {
         let value = self.get(&self.keyspaces.ordinals, ordinal.0.to_be_bytes())?;
-        value.map(|key| keys::parse_face(&key, "ordinals")).transpose()
+        value.map(|row| NumberedFace::from_bytes(&row)).transpose()
     }
 
     /// The vector of the face with this number, as f32 read from fp16; of length 1 within fp16's rounding.
@@ -263,7 +271,7 @@ impl Reader {
         self.scan_from(&self.keyspaces.ordinals, &ordinal.0.to_be_bytes()).map(|row| {
             let (key, value) = row?;
             let ordinal = FaceOrdinal(keys::parse_number(&key, "ordinals")?);
-            Ok((ordinal, keys::parse_face(&value, "ordinals")?))
+            Ok((ordinal, NumberedFace::from_bytes(&value)?.key))
         })
     }
 

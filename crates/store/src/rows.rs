@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use records::{
-    AccountId, DeadLetter, FaceBox, FaceOrdinal, Landmarks, Origin, PackId, PartitionId, Pdq, PhotoId,
-    Position, Quality, Timestamp,
+    AccountId, DeadLetter, FaceBox, FaceKey, FaceOrdinal, Landmarks, Origin, PackId, PartitionId, Pdq,
+    PhotoId, Position, Quality, Timestamp,
 };
 
 use crate::account::decode_time;
@@ -218,6 +218,51 @@ pub struct StoredFace {
     pub given_at: Option<Timestamp>,
 }
 
+/// What a link needs to know of a face, by the face's number: one look instead of three.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NumberedFace {
+    /// Its key.
+    pub key: FaceKey,
+    /// Whether it may make a link.
+    pub linkable: bool,
+    /// PDQ of the picture, and of the mirrored picture.
+    pub photo_pdq: (Option<Pdq>, Option<Pdq>),
+    /// PDQ of the aligned face, and of the same mirrored.
+    pub pdq: (Option<Pdq>, Option<Pdq>),
+}
+
+impl NumberedFace {
+    pub(crate) fn new(key: FaceKey, face: &StoredFace, photo: &PhotoRow) -> Self {
+        Self {
+            key,
+            linkable: face.quality.linkable,
+            photo_pdq: (photo.pdq, photo.pdq_mirrored),
+            pdq: (face.pdq, face.pdq_mirrored),
+        }
+    }
+}
+
+impl Row for NumberedFace {
+    const KEYSPACE: &'static str = "ordinals";
+
+    fn encode(&self, to: &mut Enc) {
+        to.fixed(&self.key.to_bytes());
+        to.bool(self.linkable);
+        for pdq in [self.photo_pdq.0, self.photo_pdq.1, self.pdq.0, self.pdq.1] {
+            to.opt(pdq, encode_pdq);
+        }
+    }
+
+    fn decode(from: &mut Dec<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            key: FaceKey::from_bytes(&from.fixed::<40>()?).ok_or(Malformed("it names no face"))?,
+            linkable: from.bool()?,
+            photo_pdq: (from.opt(decode_pdq)?, from.opt(decode_pdq)?),
+            pdq: (from.opt(decode_pdq)?, from.opt(decode_pdq)?),
+        })
+    }
+}
+
 impl Row for StoredFace {
     const KEYSPACE: &'static str = "faces";
 
@@ -402,6 +447,9 @@ mod tests {
         };
         assert_eq!(StoredFace::from_bytes(&face.to_bytes()).unwrap(), face);
         let photo = PhotoRow { size: (640, 480), pdq: Some(pdq), owners: 5000, ..PhotoRow::default() };
+        let key = FaceKey { photo: records::PhotoKey::of_bytes(b"p"), tag: 7 };
+        let numbered = NumberedFace::new(key, &face, &photo);
+        assert_eq!(NumberedFace::from_bytes(&numbered.to_bytes()).unwrap(), numbered);
         assert_eq!(PhotoRow::from_bytes(&photo.to_bytes()).unwrap(), photo);
         for entry in
             [LogEntry::Added { ordinal: FaceOrdinal(3) }, LogEntry::Removed { ordinal: FaceOrdinal(4) }]

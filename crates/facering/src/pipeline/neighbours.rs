@@ -100,11 +100,8 @@ pub(super) fn committed_face(
     reader: &Reader,
     ordinal: FaceOrdinal,
 ) -> anyhow::Result<Option<(FaceKey, Hashes)>> {
-    let Some(key) = reader.face_at(ordinal)? else { return Ok(None) };
-    let (Some(face), Some(photo)) = (reader.face(key)?, reader.photo(&key.photo)?) else { return Ok(None) };
-    let hashes =
-        Hashes { photo: (photo.facts.pdq, photo.facts.pdq_mirrored), face: (face.pdq, face.pdq_mirrored) };
-    Ok(face.quality.linkable.then_some((key, hashes)))
+    let Some(face) = reader.numbered(ordinal)?.filter(|face| face.linkable) else { return Ok(None) };
+    Ok(Some((face.key, Hashes { photo: face.photo_pdq, face: face.pdq })))
 }
 
 /// Every pair of one batch at or above the floor.

@@ -159,7 +159,11 @@ pub fn audit(reader: &Reader) {
     let mut ordinals = BTreeMap::new();
     for (key, face) in reader.faces().map(Result::unwrap) {
         assert!(reader.photo(&key.photo).unwrap().is_some(), "a face without a picture");
-        assert_eq!(reader.face_at(face.ordinal).unwrap(), Some(key));
+        let (numbered, photo) =
+            (reader.numbered(face.ordinal).unwrap().unwrap(), reader.photo(&key.photo).unwrap().unwrap());
+        assert_eq!(numbered.key, key);
+        assert_eq!((numbered.linkable, numbered.pdq), (face.quality.linkable, (face.pdq, face.pdq_mirrored)));
+        assert_eq!(numbered.photo_pdq, (photo.facts.pdq, photo.facts.pdq_mirrored));
         let vector = reader.vector(key).unwrap().expect("a face without a vector");
         let embedding = Embedding::normalised(&vector).unwrap();
         assert!((vector.iter().map(|v| v * v).sum::<f32>() - 1.0).abs() < 0.01, "{embedding:?}");
