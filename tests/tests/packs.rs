@@ -214,8 +214,8 @@ async fn a_new_pack_reads_the_topic_beside_the_running_stream() -> anyhow::Resul
     };
     let first = in_folder("one")?;
     let second = first.clone().set("models.pack=second");
-    let start_beside = || {
-        let mut command = second.command();
+    let start_beside = |stream: &Stream| {
+        let mut command = stream.command();
         command.arg("--beside");
         Running::start(command, &first.folder.join("log-beside"))
     };
@@ -226,9 +226,9 @@ async fn a_new_pack_reads_the_topic_beside_the_running_stream() -> anyhow::Resul
         Ok(())
     };
     let state = format!("--set=state.path={}", first.folder.join("state").display());
-    let switch = || run(["models", "switch", "second", &state, &format!("--set={packs}"), "--json"]);
+    let switch = |to: &str| run(["models", "switch", to, &state, &format!("--set={packs}"), "--json"]);
     let refused = |why: &str| -> anyhow::Result<()> {
-        let output = switch()?;
+        let output = switch("second")?;
         let told = stderr(&output);
         ensure!(output.status.code() == Some(1) && told.contains(why), "{}: {told}", output.status);
         Ok(())
@@ -241,7 +241,7 @@ async fn a_new_pack_reads_the_topic_beside_the_running_stream() -> anyhow::Resul
     broker.produce(&topic, early).await?;
     let mut running = Running::start(first.command(), &first.log())?;
     running.wait_until("the first events", PATIENCE, || read(early.len(), &first.output()))?;
-    let mut beside = start_beside()?;
+    let mut beside = start_beside(&second)?;
     beside.wait_until("the first events beside", PATIENCE, || read(early.len(), &beside_output))?;
     refused("has caught up; nothing may run")?;
     // Not killed: the tests' broker gives nothing to a member that comes before it misses the one before.
@@ -255,12 +255,12 @@ async fn a_new_pack_reads_the_topic_beside_the_running_stream() -> anyhow::Resul
 
     let letters = broker::count(broker.address(), &dead, 2)?;
     assert!(letters > 0, "the first stream has given up messages");
-    let mut beside = start_beside()?;
+    let mut beside = start_beside(&second)?;
     beside.wait_until("later events beside", PATIENCE, || read(both, &beside_output))?;
     refused("has caught up; nothing may run")?;
     stop(&mut beside)?;
     assert_eq!(broker::count(broker.address(), &dead, 2)?, letters, "dead letters are not published again");
-    assert_eq!(json(&switch()?)?["pack"], "second");
+    assert_eq!(json(&switch("second")?)?["pack"], "second");
     let old = first.command().output()?;
     assert!(stderr(&old).contains("holds faces of the model pack second"), "{}", stderr(&old));
 
@@ -279,5 +279,15 @@ async fn a_new_pack_reads_the_topic_beside_the_running_stream() -> anyhow::Resul
     let expected = canonical(&alone.output())?;
     assert!(expected["clusters"].as_array().is_some_and(|clusters| !clusters.is_empty()), "{expected}");
     assert_equal(&expected, &canonical(&second.output())?, "after the switch");
+
+    // The way back: the first state, kept from before, reads what came since and is in use again.
+    let early = switch("bundled")?;
+    assert!(stderr(&early).contains("has not read everything"), "{}", stderr(&early));
+    let mut beside = start_beside(&first)?;
+    let kept = first.folder.join("state/output");
+    beside.wait_until("what came since", PATIENCE, || read(all, &kept))?;
+    stop(&mut beside)?;
+    assert_eq!(json(&switch("bundled")?)?["pack"], "bundled");
+    assert_equal(&expected, &canonical(&kept)?, "in the first state");
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `facering run`: a pipeline until it ends or is stopped.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -21,8 +21,8 @@ const CLOSE_WAIT: Duration = Duration::from_secs(5);
 pub fn execute(common: &Common, file: &Path, beside: bool) -> anyhow::Result<()> {
     let mut settings = Settings::load(common, Some(file))?;
     if beside {
-        check_beside(&settings)?;
-        settings = settings.beside();
+        let folder = place_beside(&settings)?;
+        settings = settings.beside(folder);
         std::fs::create_dir_all(&settings.state.path)
             .with_context(|| format!("{} cannot be made", settings.state.path.display()))?;
         tracing::info!("filling a state beside the one in use, in {}", settings.state.path.display());
@@ -81,8 +81,8 @@ pub fn execute(common: &Common, file: &Path, beside: bool) -> anyhow::Result<()>
     )
 }
 
-/// A second state is for another pack than the one whose faces the state in use holds.
-fn check_beside(settings: &Settings) -> anyhow::Result<()> {
+/// Where the state of `models.pack` lies or will lie, beside the one in use, which holds faces of another pack.
+fn place_beside(settings: &Settings) -> anyhow::Result<PathBuf> {
     let (in_use, pack) = (&settings.state.path, &settings.models.pack);
     if !state_folders::has_state(in_use) {
         bail!(
@@ -90,8 +90,11 @@ fn check_beside(settings: &Settings) -> anyhow::Result<()> {
             in_use.display()
         );
     }
-    let seen = standing::look(&settings.state, in_use)?;
-    if seen.standing.pack.is_some_and(|holds| holds.as_str() == pack) {
+    let holds = |folder: &Path| -> anyhow::Result<bool> {
+        let seen = standing::look(&settings.state, folder)?;
+        Ok(seen.standing.pack.is_some_and(|holds| holds.as_str() == pack))
+    };
+    if holds(in_use)? {
         return Err(Misconfigured::usage(
             "models.pack",
             format!(
@@ -100,7 +103,13 @@ fn check_beside(settings: &Settings) -> anyhow::Result<()> {
             ),
         ));
     }
-    Ok(())
+    // One kept from before a switch goes on where it was.
+    for folder in state_folders::all(&settings.root) {
+        if folder != *in_use && holds(&folder)? {
+            return Ok(folder);
+        }
+    }
+    Ok(state_folders::of_pack(&settings.root, pack))
 }
 
 /// Asks the pipeline that owns the state, if one is running, to read the files beside its stream.

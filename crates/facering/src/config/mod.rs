@@ -165,11 +165,11 @@ impl Settings {
         self
     }
 
-    /// The same for a state that `models.pack` fills beside the one in use: it reads the same source as another consumer,
+    /// The same for the state in `folder` that `models.pack` fills beside the one in use: it reads the same source as another consumer,
     /// writes its snapshots into its own folder, publishes no dead letters a second time, and serves nobody.
-    pub fn beside(mut self) -> Self {
+    pub fn beside(mut self, folder: PathBuf) -> Self {
         let pack = self.models.pack.clone();
-        self.state.path = state_folders::of_pack(&self.root, &pack);
+        self.state.path = folder;
         self.output.path = self.state.path.join("output");
         self.serve.listen.clear();
         self.dead_letters =
