@@ -23,6 +23,26 @@ pub fn records_covered(output: &Path) -> u64 {
     read().unwrap_or(0)
 }
 
+/// How the newest snapshot was made: `full` or `update`.
+pub fn kind(output: &Path) -> Option<String> {
+    let run = std::fs::read(latest(output)?.join("run.json")).ok()?;
+    let run: serde_json::Value = serde_json::from_slice(&run).ok()?;
+    run["kind"].as_str().map(str::to_owned)
+}
+
+/// Snapshots below an output folder that were made so.
+pub fn count_of_kind(output: &Path, kind: &str) -> anyhow::Result<usize> {
+    let mut count = 0;
+    for entry in std::fs::read_dir(output.join("clusters"))? {
+        // Drafts and LATEST hold none, and old ones may go meanwhile.
+        if let Ok(run) = std::fs::read(entry?.path().join("run.json")) {
+            let run: serde_json::Value = serde_json::from_slice(&run)?;
+            count += usize::from(run["kind"] == kind);
+        }
+    }
+    Ok(count)
+}
+
 /// The snapshot in a form that can be compared: every table sorted, a cluster named by its smallest member.
 pub fn canonical(output: &Path) -> anyhow::Result<serde_json::Value> {
     const SCRIPT: &str = "

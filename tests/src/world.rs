@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::broker::Outgoing;
 use crate::faults::FaultServer;
+use crate::pictures::PictureServer;
 use crate::program::{run, stderr};
 
 /// The messages, oldest first.
@@ -32,6 +33,42 @@ fn copy(message: &Outgoing) -> Outgoing {
         headers: message.headers.clone(),
         timestamp_ms: message.timestamp_ms,
     }
+}
+
+/// Draws a population whose pictures `server` serves; returns its events as Kafka messages. The same events stand in
+/// `profiles.parquet` in the folder.
+pub fn draw(server: &PictureServer, folder: &Path, accounts: usize) -> anyhow::Result<Vec<Outgoing>> {
+    let simulated = run([
+        "simulate".as_ref(),
+        "--images".as_ref(),
+        format!("--accounts={accounts}").as_ref(),
+        "--bots=0.45".as_ref(),
+        "--seed=8".as_ref(),
+        format!("--url-prefix={}", server.url("")).as_ref(),
+        "--out".as_ref(),
+        folder.as_os_str(),
+    ])?;
+    anyhow::ensure!(simulated.status.success(), "{}", stderr(&simulated));
+    let photos = folder.join("photos");
+    for account in std::fs::read_dir(&photos)? {
+        for photo in std::fs::read_dir(account?.path())? {
+            let path = photo?.path();
+            server.put(&path.strip_prefix(folder)?.display().to_string(), std::fs::read(&path)?);
+        }
+    }
+    std::fs::read_to_string(folder.join("profiles.jsonl"))?
+        .lines()
+        .map(|line| {
+            let event: serde_json::Value = serde_json::from_str(line)?;
+            let key = event["account_id"].as_str().unwrap_or_default().to_owned();
+            Ok(Outgoing {
+                key,
+                value: Some(line.as_bytes().to_vec()),
+                headers: Vec::new(),
+                timestamp_ms: None,
+            })
+        })
+        .collect()
 }
 
 /// Draws a population and puts its pictures on the server. Beyond what the population itself does (accounts that show

@@ -5,46 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use end_to_end::backfill::{backfill, finish};
-use end_to_end::broker::{Broker, Outgoing};
+use end_to_end::broker::Broker;
 use end_to_end::pictures::PictureServer;
-use end_to_end::program::{self, Running, run, stderr};
+use end_to_end::program::{self, Running};
 use end_to_end::python;
 use end_to_end::tables::{assert_equal, canonical, records_covered};
-
-/// Draws a population whose pictures `server` serves; returns its events as Kafka messages.
-fn draw(server: &PictureServer, folder: &Path) -> anyhow::Result<Vec<Outgoing>> {
-    let simulated = run([
-        "simulate".as_ref(),
-        "--images".as_ref(),
-        "--accounts=110".as_ref(),
-        "--bots=0.45".as_ref(),
-        "--seed=8".as_ref(),
-        format!("--url-prefix={}", server.url("")).as_ref(),
-        "--out".as_ref(),
-        folder.as_os_str(),
-    ])?;
-    anyhow::ensure!(simulated.status.success(), "{}", stderr(&simulated));
-    let photos = folder.join("photos");
-    for account in std::fs::read_dir(&photos)? {
-        for photo in std::fs::read_dir(account?.path())? {
-            let path = photo?.path();
-            server.put(&path.strip_prefix(folder)?.display().to_string(), std::fs::read(&path)?);
-        }
-    }
-    std::fs::read_to_string(folder.join("profiles.jsonl"))?
-        .lines()
-        .map(|line| {
-            let event: serde_json::Value = serde_json::from_str(line)?;
-            let key = event["account_id"].as_str().unwrap_or_default().to_owned();
-            Ok(Outgoing {
-                key,
-                value: Some(line.as_bytes().to_vec()),
-                headers: Vec::new(),
-                timestamp_ms: None,
-            })
-        })
-        .collect()
-}
+use end_to_end::world::draw;
 
 /// The events as rows in another order, in two files.
 fn reorder(from: &Path, to: &Path) -> anyhow::Result<()> {
@@ -90,7 +56,7 @@ async fn kafka_and_parquet_give_the_same_tables() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let here = |name: &str| folder.path().join(name);
     let server = PictureServer::start().await?;
-    let events = tokio::task::block_in_place(|| draw(&server, &here("data")))?;
+    let events = tokio::task::block_in_place(|| draw(&server, &here("data"), 110))?;
     let broker = Broker::start()?;
     let topic = format!("same-{}", std::process::id());
     broker.create_topics(&[&topic, &format!("{topic}.dead")], 3).await?;

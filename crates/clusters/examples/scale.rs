@@ -171,6 +171,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             tables_version: TABLES_VERSION.to_owned(),
             facering_version: env!("CARGO_PKG_VERSION").to_owned(),
             snapshot: as_of.compact(),
+            kind: Default::default(),
             as_of,
             pack: "made up".to_owned(),
             accounts: wanted as u64,
@@ -259,7 +260,7 @@ fn update(input: Input) -> Result<(), Box<dyn std::error::Error>> {
     println!("detected in {:.1} s: {} clusters", start.elapsed().as_secs_f64(), found.tables.clusters.len());
     drop(found);
     let start = Instant::now();
-    let updated = detector.update(Changes { rows: later, deleted: vec![] })?;
+    let updated = detector.update(Changes { rows: later, photos: vec![], deleted: vec![] })?;
     println!(
         "updated in {:.2} s: {} clusters, {} members",
         start.elapsed().as_secs_f64(),

@@ -56,5 +56,5 @@ pub use input::{
 };
 pub use quarantine::Quarantined;
 pub use recalibrate::{Recalibration, Verdict, recalibrate};
-pub use snapshot::{Keep, Thumbnail, latest, previous, read_snapshot, write_snapshot};
+pub use snapshot::{Keep, Thumbnail, latest, previous, read_run, read_snapshot, write_snapshot};
 pub use tail::{PackCalibration, TailPoint};

@@ -58,7 +58,13 @@ pub(crate) fn typed_links(input: &mut Input, config: &ClustersConfig, tau: f32) 
     typed
 }
 
-fn type_link(link: &Link, same_photo_cosine: f32, config: &ClustersConfig, tau: f32) -> Option<TypedLink> {
+/// The link with its meaning, if its faces may make one and it means anything.
+pub(crate) fn type_link(
+    link: &Link,
+    same_photo_cosine: f32,
+    config: &ClustersConfig,
+    tau: f32,
+) -> Option<TypedLink> {
     let near = |d: Option<u16>| d.is_some_and(|d| d <= config.pdq_distance);
     let (whole, crop) = (link.relation.pdq_distance, link.relation.crop_distance);
     let hashed = (near(whole) || near(crop)) && link.cosine >= config.copy_cosine;

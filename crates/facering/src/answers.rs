@@ -65,7 +65,7 @@ pub fn ask_or_open(settings: &Settings, question: Question) -> anyhow::Result<Va
         _ => None,
     };
     let state = State::open(settings, runtime.as_ref())?;
-    let desk = desk_of(settings, &state)?;
+    let desk = desk_of(settings, &state, Arc::default())?;
     let snapshots = Snapshots::new(settings, state.store.clone(), &state.pack, Arc::default())?;
     let owner = Owner {
         settings: settings.clone(),

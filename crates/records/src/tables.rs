@@ -182,6 +182,28 @@ pub struct AccountRow {
     pub photos: i32,
 }
 
+/// How a snapshot was made.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SnapshotKind {
+    /// Out of everything: equal data give equal tables.
+    #[default]
+    Full,
+    /// What a running stream had changed, put into the one before: figures of the whole population are those of the last
+    /// full one.
+    Update,
+}
+
+impl SnapshotKind {
+    /// The word in `run.json`, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Update => "update",
+        }
+    }
+}
+
 /// `run.json`: what a snapshot was made from.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct RunInfo {
@@ -191,6 +213,9 @@ pub struct RunInfo {
     pub facering_version: String,
     /// The snapshot's name.
     pub snapshot: String,
+    /// How it was made.
+    #[serde(default)]
+    pub kind: SnapshotKind,
     /// Greatest `observed_at` of the data: the "now" of every score.
     pub as_of: Timestamp,
     /// The model pack.

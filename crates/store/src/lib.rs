@@ -37,6 +37,6 @@ pub use config::StoreConfig;
 pub use engine::Store;
 pub use erase::{Forgotten, Swept};
 pub use error::{Remedy, StoreError};
-pub use plan::{MissingPhoto, NewFace, Plan, Planned};
+pub use plan::{MissingPhoto, NewFace, Plan, Planned, Touches};
 pub use reader::{Reader, StoredPhoto};
 pub use rows::{Counts, LogEntry, NumberedFace, StoredDeadLetter, StoredFace, Tally};

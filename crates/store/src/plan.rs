@@ -36,6 +36,15 @@ pub struct NewFace {
     pub pdq_mirrored: Option<Pdq>,
 }
 
+/// What a commit changes for those who follow the state.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Touches {
+    /// Accounts, deleted ones included.
+    pub accounts: Vec<AccountId>,
+    /// Pictures.
+    pub photos: Vec<PhotoKey>,
+}
+
 /// A photo that an event took for known, while the state does not have its picture (any more).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MissingPhoto {
@@ -104,6 +113,31 @@ impl Plan {
     /// superseded). Links to them are dropped.
     pub fn removed_faces(&self) -> impl Iterator<Item = (FaceKey, FaceOrdinal)> {
         self.photos.iter().flat_map(|photo| photo.removed.iter().copied())
+    }
+
+    /// What readers will see changed: accounts whose row or shown photos change, and pictures that are described otherwise
+    /// than before or have other faces. A picture that only gains or loses owners is not named, its accounts are.
+    pub fn touches(&self) -> Touches {
+        let mut touches = Touches::default();
+        for (account, change) in &self.accounts {
+            if !change.existed
+                || change.before.row != change.after.row
+                || change.before.photos != change.after.photos
+            {
+                touches.accounts.push(account.clone());
+            }
+        }
+        for draft in &self.photos {
+            let faces = draft.faces.values().any(|face| face.before.as_ref() != Some(&face.after));
+            let described = draft.before.as_ref().is_some_and(|before| {
+                let PhotoRow { owners, orphaned_at, .. } = draft.row;
+                PhotoRow { owners, orphaned_at, ..before.clone() } != draft.row
+            });
+            if faces || described || !draft.removed.is_empty() {
+                touches.photos.push(draft.key);
+            }
+        }
+        touches
     }
 
     /// Gives the batch back, to plan it again.

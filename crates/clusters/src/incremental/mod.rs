@@ -8,22 +8,26 @@
 //! Invariants:
 //! - After any sequence of updates the clusters are those of a full run over the same rows with the same background.
 //! - A popular photo or person connects nobody (it links nobody), so the walk does not spread over a meme.
-//! - When the population has grown by a twentieth, or decisions have changed, the next update is a full run with a new
-//!   background.
+//! - When a twentieth of the population has changed, decisions have, or the faces of a popular photo, the next update is a
+//!   full run with a new background ([`Incremental::is_due`]).
+//! - Pictures that nobody shows are as if they were not there.
 
 mod labels;
 mod rows;
+mod take;
+mod walk;
 
 use std::collections::{BTreeSet, HashSet};
 
-use records::AccountId;
+use records::{AccountId, PhotoKey};
 
 use crate::background::Background;
 use crate::detect::{Detection, Local, detection, find};
 use crate::input::Input;
 use crate::tables::Raw;
-use crate::{ClustersConfig, ClustersError};
+use crate::{ClustersConfig, ClustersError, PackCalibration};
 use rows::Rows;
+use walk::{Around, Meaning};
 
 /// Share of the population after whose change a new background is measured.
 const GROWTH: f64 = 0.05;
@@ -31,10 +35,13 @@ const GROWTH: f64 = 0.05;
 /// What has changed: accounts as they are now, with everything they show.
 #[derive(Clone, Debug)]
 pub struct Changes {
-    /// The changed and new accounts with *all* their ownerships, and the pictures and faces behind these; links of new
-    /// faces, whose other ends may be pictures and faces that are known already (they are listed too, without owners). Its
-    /// allow-lists, decisions and previous clusters hold from now on.
+    /// The changed and new accounts with *all* their ownerships, the pictures behind these *whole*, that is with all their
+    /// faces and all links of these faces. The other ends of the links are listed too, as pictures without owners. Faces and
+    /// links of whole pictures that are not listed are no more. Allow-lists, decisions and previous clusters hold from now
+    /// on.
     pub rows: Input,
+    /// Further pictures that are listed whole: their description, faces or links changed, whoever shows them.
+    pub photos: Vec<PhotoKey>,
     /// Accounts that are no more.
     pub deleted: Vec<AccountId>,
 }
@@ -69,21 +76,46 @@ impl Incremental {
         Ok((this, detection))
     }
 
+    /// Whether these changes ask for a full run with a new background. [`Self::update`] makes it out of what it knows;
+    /// whoever can read the population anew may rather begin again with [`Self::new`].
+    pub fn is_due(&self, changes: &Changes) -> bool {
+        let Changes { rows, photos, deleted } = changes;
+        let changed = self.changed + rows.accounts.len() + deleted.len();
+        let frame = &self.rows.frame;
+        changed as f64 > GROWTH * self.background.accounts as f64
+            || frame.allow != rows.allow
+            || frame.confirmed != rows.confirmed
+            || frame.merged != rows.merged
+            || frame.split != rows.split
+            || take::touches_popular(photos, &self.background)
+    }
+
+    /// Changed accounts from which on an update is a full run.
+    pub fn most_changes(&self) -> usize {
+        (GROWTH * self.background.accounts as f64) as usize
+    }
+
+    /// What a cosine means, since the last full run.
+    pub fn pack(&self) -> &PackCalibration {
+        &self.rows.frame.pack
+    }
+
     /// Takes changes in and gives the clusters as they are now.
     ///
     /// # Errors
     /// [`ClustersError::Reference`] if the changes name rows that are not there.
     pub fn update(&mut self, changes: Changes) -> Result<Detection, ClustersError> {
-        let Changes { rows, deleted } = changes;
+        let due = self.is_due(&changes);
+        let Changes { rows, photos, deleted } = changes;
         let rows = rows.canonical()?;
-        let same_decisions = self.rows.frame.allow == rows.allow
-            && self.rows.frame.confirmed == rows.confirmed
-            && self.rows.frame.merged == rows.merged
-            && self.rows.frame.split == rows.split;
         self.changed += rows.accounts.len() + deleted.len();
-        let touched = self.rows.take(rows, &deleted, &self.background);
-        let aged = self.changed as f64 > GROWTH * self.background.accounts as f64;
-        if aged || !same_decisions {
+        let meaning = Meaning {
+            background: &self.background,
+            config: &self.config,
+            same_photo_cosine: self.rows.frame.pack.same_photo_cosine,
+        };
+        let touched = self.rows.take(&rows, &photos, &deleted, &meaning);
+        if due {
             self.renew();
         } else {
             self.refresh(touched);
@@ -93,14 +125,28 @@ impl Incremental {
 
     /// The clusters of a full run over the present rows with the present background: what updates are held against.
     pub fn recomputed(&self) -> Detection {
-        let (local, background, found) = full(&mut self.rows.whole(), &self.config, Some(&self.background));
-        let frame = &self.rows.frame;
-        detection(&found, &local, &background, &frame.pack, (&frame.previous, &frame.dismissed), &self.config)
+        self.full_run(self.rows.whole())
+    }
+
+    /// The same over rows from elsewhere, which should be the present ones.
+    ///
+    /// # Errors
+    /// Those of [`crate::detect`].
+    pub fn recomputed_from(&self, input: Input) -> Result<Detection, ClustersError> {
+        Ok(self.full_run(input.canonical()?))
+    }
+
+    fn full_run(&self, mut input: Input) -> Detection {
+        let (local, background, found) = full(&mut input, &self.config, Some(&self.background));
+        let lineage = (&*input.previous, &*input.dismissed);
+        detection(&found, &local, &background, &input.pack, lineage, &self.config)
     }
 
     /// Runs the detector over everything.
     fn renew(&mut self) {
         let mut input = self.rows.whole();
+        // Rows that went are let go of.
+        self.rows = Rows::new(&input);
         let (local, background, found) = full(&mut input, &self.config, None);
         self.rows.relabel(&input, &local.entities, |_| true);
         (self.local, self.background, self.found, self.changed) = (local, background, found, 0);
@@ -108,8 +154,12 @@ impl Incremental {
 
     /// Runs the detector on what the touched accounts reach.
     fn refresh(&mut self, touched: BTreeSet<u32>) {
-        let (mut input, reached, photos) =
-            self.rows.around(touched, &self.background, self.config.copy_cosine);
+        let meaning = Meaning {
+            background: &self.background,
+            config: &self.config,
+            same_photo_cosine: self.rows.frame.pack.same_photo_cosine,
+        };
+        let Around { mut input, accounts: reached, photos } = self.rows.around(touched, &meaning);
         let names: HashSet<&AccountId> =
             reached.iter().filter_map(|a| self.rows.accounts[*a as usize].as_ref()).map(|a| &a.id).collect();
         let accounts = &self.rows.accounts;

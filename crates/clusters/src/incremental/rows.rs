@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use records::{AccountId, FaceKey, PhotoKey};
+use records::tables::LinkKind;
+use records::{AccountId, PhotoKey};
 
 use super::labels::Labels;
-use crate::background::Background;
+use super::walk::Meaning;
 use crate::entities::Entities;
 use crate::input::{Account, Face, Input, Link, Ownership, Photo};
 
@@ -16,23 +17,23 @@ pub(super) struct Rows {
     pub(super) frame: Input,
     pub(super) accounts: Vec<Option<Account>>,
     pub(super) account_at: HashMap<AccountId, u32>,
-    photos: Vec<Photo>,
-    photo_at: HashMap<PhotoKey, u32>,
+    pub(super) photos: Vec<Photo>,
+    pub(super) photo_at: HashMap<PhotoKey, u32>,
     /// By photo.
-    faces: Vec<Vec<u32>>,
-    face: Vec<Face>,
+    pub(super) faces: Vec<Vec<u32>>,
+    pub(super) face: Vec<Face>,
     /// By account.
-    shown: Vec<Vec<Ownership>>,
+    pub(super) shown: Vec<Vec<Ownership>>,
     /// By photo: accounts that show it or did; `shown` decides.
-    owners: Vec<Vec<u32>>,
-    links: Vec<Link>,
+    pub(super) owners: Vec<Vec<u32>>,
+    pub(super) links: Vec<Link>,
     /// By face.
-    links_of: Vec<Vec<u32>>,
+    pub(super) links_of: Vec<Vec<u32>>,
     /// Copies of one photo, and faces of one person, as last found.
-    copies: Labels,
-    people: Labels,
+    pub(super) copies: Labels,
+    pub(super) people: Labels,
     /// Faces that came with the last changes: their links may join what stood apart.
-    fresh: HashSet<u32>,
+    pub(super) fresh: HashSet<u32>,
 }
 
 impl Rows {
@@ -61,7 +62,7 @@ impl Rows {
 
     /// Adds rows and replaces what the accounts among them showed; gives the numbers of these accounts. `first`: there was
     /// nothing before, and a canonical input has no doubles.
-    fn add(&mut self, input: &Input, first: bool) -> Vec<u32> {
+    pub(super) fn add(&mut self, input: &Input, first: bool) -> Vec<u32> {
         let photos: Vec<u32> = input.photos.iter().map(|photo| self.photo(*photo)).collect();
         let mut faces = Vec::with_capacity(input.faces.len());
         for face in &input.faces {
@@ -97,8 +98,13 @@ impl Rows {
         }
         for link in &input.links {
             let (a, b) = (faces[link.a as usize], faces[link.b as usize]);
-            let known = |l: &u32| [self.links[*l as usize].a, self.links[*l as usize].b].contains(&b);
-            if !first && self.links_of[a as usize].iter().any(known) {
+            if !first && let Some(known) = self.link_between(a, b) {
+                let known = &mut self.links[known as usize];
+                let told = Link { a: known.a, b: known.b, ..*link };
+                if *known != told {
+                    *known = told;
+                    self.fresh.extend([a, b]);
+                }
                 continue;
             }
             let number = self.links.len() as u32;
@@ -157,159 +163,51 @@ impl Rows {
         number
     }
 
-    /// Takes changes in; gives the accounts they touch: the changed ones and whoever shared something with them before.
-    pub(super) fn take(
-        &mut self,
-        rows: Input,
-        deleted: &[AccountId],
-        background: &Background,
-    ) -> BTreeSet<u32> {
-        self.frame.as_of = self.frame.as_of.max(rows.as_of);
-        self.frame.take_decisions(&rows);
-        let mut touched = BTreeSet::new();
-        let changed = rows.accounts.iter().map(|a| &a.id).chain(deleted);
-        for at in changed.filter_map(|id| self.account_at.get(id).copied()).collect::<Vec<_>>() {
-            for own in &self.shown[at as usize] {
-                // Whoever shares a popular photo is not touched by one owner less.
-                if !background.popular_photos.contains_key(&self.photos[own.photo as usize].key) {
-                    touched.extend(self.owners[own.photo as usize].iter().copied());
-                }
-            }
-        }
-        for id in deleted {
-            if let Some(at) = self.account_at.get(id) {
-                self.accounts[*at as usize] = None;
-                self.shown[*at as usize].clear();
-            }
-        }
-        touched.extend(self.add(&rows, false));
-        touched
+    fn link_between(&self, a: u32, b: u32) -> Option<u32> {
+        let (of_a, of_b) = (&self.links_of[a as usize], &self.links_of[b as usize]);
+        let shorter = if of_a.len() < of_b.len() { of_a } else { of_b };
+        let joins = |link: &Link| (link.a, link.b) == (a, b) || (link.a, link.b) == (b, a);
+        shorter.iter().copied().find(|link| joins(&self.links[*link as usize]))
     }
 
     fn shows(&self, account: u32, photo: u32) -> bool {
         self.shown[account as usize].iter().any(|own| own.photo == photo)
     }
 
-    fn owners(&self, photo: u32) -> impl Iterator<Item = u32> + '_ {
+    pub(super) fn owners(&self, photo: u32) -> impl Iterator<Item = u32> + '_ {
         self.owners[photo as usize].iter().copied().filter(move |a| self.shows(*a, photo))
+    }
+
+    /// Whether anybody shows the picture; one that nobody shows is as if it were not there.
+    pub(super) fn owned(&self, photo: u32) -> bool {
+        self.owners(photo).next().is_some()
+    }
+
+    /// The faces that mean something beside this one, with their photos and what the link means.
+    pub(super) fn alike<'a>(
+        &'a self,
+        face: u32,
+        meaning: &'a Meaning<'_>,
+    ) -> impl Iterator<Item = (u32, u32, LinkKind)> + 'a {
+        self.links_of[face as usize].iter().filter_map(move |link| {
+            let link = &self.links[*link as usize];
+            let other = if link.a == face { link.b } else { link.a };
+            let (one, two) = (&self.face[face as usize], &self.face[other as usize]);
+            let kind = meaning.of(link).filter(|_| one.linkable && two.linkable)?;
+            self.owned(two.photo).then_some((other, two.photo, kind))
+        })
     }
 
     /// Everything, for a full run.
     pub(super) fn whole(&self) -> Input {
         let accounts: BTreeSet<u32> =
             (0..self.accounts.len() as u32).filter(|a| self.accounts[*a as usize].is_some()).collect();
-        let photos: Vec<u32> = (0..self.photos.len() as u32).collect();
+        let photos: Vec<u32> = (0..self.photos.len() as u32).filter(|photo| self.owned(*photo)).collect();
         self.some(&accounts, &photos)
     }
 
-    /// Faces that are alike enough to count, with their photos.
-    fn alike(&self, face: u32, least: f32) -> impl Iterator<Item = (u32, u32)> + '_ {
-        self.links_of[face as usize].iter().filter_map(move |link| {
-            let link = &self.links[*link as usize];
-            let other = if link.a == face { link.b } else { link.a };
-            (link.cosine >= least).then(|| (other, self.face[other as usize].photo))
-        })
-    }
-
-    /// What may decide about some accounts: everybody connected to them by photos and people that are not popular, the
-    /// accounts of which are the second value and the photos the third; and pictures that these photos resemble.
-    pub(super) fn around(
-        &self,
-        touched: BTreeSet<u32>,
-        background: &Background,
-        copy_cosine: f32,
-    ) -> (Input, BTreeSet<u32>, HashSet<u32>) {
-        // Copies that a hash confirms may be less alike than tau.
-        let least = background.tau.min(copy_cosine);
-        let popular_photo =
-            |photo: u32| background.popular_photos.contains_key(&self.photos[photo as usize].key);
-        let popular_face = |face: u32| {
-            let face = &self.face[face as usize];
-            let key = FaceKey { photo: self.photos[face.photo as usize].key, tag: face.tag };
-            background.popular_people.contains_key(&key)
-        };
-        let mut doubles: HashMap<u32, Vec<u32>> = HashMap::new();
-        for (one, other) in &background.doubles {
-            doubles.entry(*one).or_default().push(*other);
-            doubles.entry(*other).or_default().push(*one);
-        }
-        let number = |photo: u32| background.popular_photos.get(&self.photos[photo as usize].key).copied();
-        let mut pictures: HashMap<u32, Vec<u32>> = HashMap::new();
-        if !doubles.is_empty() {
-            for (key, popular) in background.popular_photos.iter().filter(|(_, n)| doubles.contains_key(*n)) {
-                pictures.entry(*popular).or_default().extend(self.photo_at.get(key));
-            }
-        }
-        let mut joined: HashSet<(u32, u32)> = HashSet::new();
-        let mut accounts: BTreeSet<u32> = BTreeSet::new();
-        let mut photos: HashSet<u32> = HashSet::new();
-        let mut queue: Vec<u32> = touched.into_iter().collect();
-        let mut through: Vec<u32> = Vec::new();
-        while let Some(account) = queue.pop() {
-            if self.accounts[account as usize].is_none() || !accounts.insert(account) {
-                continue;
-            }
-            let own: Vec<u32> = self.shown[account as usize].iter().map(|o| o.photo).collect();
-            let popular: Vec<u32> = own.iter().filter_map(|p| number(*p)).collect();
-            for one in &popular {
-                for other in doubles.get(one).into_iter().flatten().filter(|o| popular.contains(o)) {
-                    if joined.insert((*one.min(other), *one.max(other))) {
-                        let owners = pictures.get(one).into_iter().flatten().flat_map(|p| self.owners(*p));
-                        let both = |a: &u32| {
-                            self.shown[*a as usize].iter().any(|own| number(own.photo) == Some(*other))
-                        };
-                        queue.extend(owners.filter(both));
-                    }
-                }
-            }
-            through.extend(own);
-            while let Some(photo) = through.pop() {
-                if !photos.insert(photo) {
-                    continue;
-                }
-                let common = popular_photo(photo);
-                if !common {
-                    queue.extend(self.owners(photo));
-                    through.extend(self.copies.with(photo).iter().filter(|p| !popular_photo(**p)));
-                }
-                for face in &self.faces[photo as usize] {
-                    if !common && !popular_face(*face) {
-                        let photos = self.people.with(*face).iter().map(|f| self.face[*f as usize].photo);
-                        through.extend(photos.filter(|p| !popular_photo(*p)));
-                    }
-                    if self.fresh.contains(face) {
-                        let others = self.alike(*face, least);
-                        let ours = others.filter(|(f, p)| !popular_photo(*p) && !popular_face(*f));
-                        through.extend(ours.map(|(_, p)| p));
-                    }
-                }
-            }
-        }
-        // What the photos resemble decides with them, and whether that in turn resembles anything else.
-        let mut context: HashSet<u32> = HashSet::new();
-        for photo in &photos {
-            for face in &self.faces[*photo as usize] {
-                if popular_photo(*photo) || popular_face(*face) {
-                    continue;
-                }
-                for (other, there) in self.alike(*face, least) {
-                    if photos.contains(&there) {
-                        continue;
-                    }
-                    context.insert(there);
-                    context.extend(self.alike(other, least).map(|(_, p)| p).take(3));
-                }
-            }
-        }
-        let reached = photos.clone();
-        photos.extend(context);
-        let mut photos: Vec<u32> = photos.into_iter().collect();
-        photos.sort_unstable();
-        (self.some(&accounts, &photos), accounts, reached)
-    }
-
     /// An input of some accounts and photos, canonical.
-    fn some(&self, accounts: &BTreeSet<u32>, photos: &[u32]) -> Input {
+    pub(super) fn some(&self, accounts: &BTreeSet<u32>, photos: &[u32]) -> Input {
         let mut input = self.frame.clone();
         let mut account_place: HashMap<u32, u32> = HashMap::with_capacity(accounts.len());
         for account in accounts {

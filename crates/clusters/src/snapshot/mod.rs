@@ -12,7 +12,7 @@ mod rows;
 mod schema;
 mod write;
 
-pub use read::{latest, previous, read_snapshot};
+pub use read::{latest, previous, read_run, read_snapshot};
 pub use write::{Keep, Thumbnail, write_snapshot};
 
 /// Name of the file that names the newest snapshot.

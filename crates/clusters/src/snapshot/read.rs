@@ -57,11 +57,17 @@ pub fn read_snapshot(folder: &Path) -> Result<(Tables, RunInfo), ClustersError> 
         evidence: read(&folder.join("evidence.parquet"), &schema::evidence(), rows::evidence)?,
         accounts: read(&folder.join("accounts.parquet"), &schema::accounts(), rows::account)?,
     };
+    Ok((tables, read_run(folder)?))
+}
+
+/// What a snapshot was made from.
+///
+/// # Errors
+/// [`ClustersError`] if `run.json` is missing or damaged.
+pub fn read_run(folder: &Path) -> Result<RunInfo, ClustersError> {
     let path = folder.join("run.json");
     let json = fs::read(&path).map_err(io(&path))?;
-    let run = serde_json::from_slice(&json)
-        .map_err(|e| ClustersError::Table { path: path.clone(), detail: e.to_string() })?;
-    Ok((tables, run))
+    serde_json::from_slice(&json).map_err(|e| ClustersError::Table { path, detail: e.to_string() })
 }
 
 fn read<T>(

@@ -110,7 +110,7 @@ fn updates_give_what_a_full_run_gives() {
             if !deleted.is_empty() {
                 known.remove(&gone);
             }
-            let updated = detector.update(Changes { rows, deleted }).unwrap();
+            let updated = detector.update(Changes { rows, photos: vec![], deleted }).unwrap();
             let full = detector.recomputed();
             assert_eq!(partition(&updated.tables), partition(&full.tables), "seed {seed}");
             assert_eq!(updated.tables, full.tables, "seed {seed}: to the last row");
@@ -133,6 +133,6 @@ fn a_ring_that_arrives_by_and_by_is_the_one_that_arrives_at_once() {
     // So much that the background is measured anew.
     let rest: BTreeSet<u32> = everybody.difference(&half).copied().collect();
     let rows = part(&all, &rest, &half);
-    let later = detector.update(Changes { rows, deleted: vec![] }).unwrap();
+    let later = detector.update(Changes { rows, photos: vec![], deleted: vec![] }).unwrap();
     assert_eq!(later.tables, once.tables);
 }

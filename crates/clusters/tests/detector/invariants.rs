@@ -229,6 +229,7 @@ fn run_info(as_of: Timestamp) -> RunInfo {
         tables_version: TABLES_VERSION.into(),
         facering_version: "0".into(),
         snapshot: "20260101T000000Z".into(),
+        kind: Default::default(),
         as_of,
         pack: "test".into(),
         accounts: 1,

@@ -61,11 +61,21 @@ pub struct OutputConfig {
     pub keep_days: u32,
     /// Write the HTML report beside each snapshot, as `report.html` in this folder.
     pub report: bool,
+    /// A stream with up to this many accounts keeps them in memory, so that a snapshot costs what changed; beyond, and with
+    /// 0, each is made out of everything.
+    pub incremental_accounts: u64,
 }
 
 impl Default for OutputConfig {
     fn default() -> Self {
-        Self { path: "output".into(), every_s: 300, keep: 30, keep_days: 0, report: false }
+        Self {
+            path: "output".into(),
+            every_s: 300,
+            keep: 30,
+            keep_days: 0,
+            report: false,
+            incremental_accounts: 500_000,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Invariants:
 //! - Commit first, then the index, then Kafka's advisory commit, then the publishing of dead letters. Whatever is lost
 //!   after the commit is done again at the next start, from the commit.
+//! - What a commit touches is noted before anybody can read it.
 //! - Pictures without owners are swept only when no batch in flight can refer to them any more: the fetch stage takes a
 //!   picture without owners for unknown, so only batches that looked before it lost its last owner can.
 
@@ -19,6 +20,7 @@ use super::bulk;
 use super::calibration::Floor;
 use super::neighbours::{self, StoredVectors};
 use super::progress::{Progress, Stage};
+use super::touched::Touched;
 use crate::erase;
 use crate::sealing::ThumbnailKey;
 use crate::state::feed_index;
@@ -47,6 +49,7 @@ pub struct Desk {
     index: Arc<FaceIndex>,
     floor: Floor,
     thumbnails: Option<ThumbnailKey>,
+    touched: Arc<Touched>,
     /// The commits of the last batches, oldest first.
     batches: VecDeque<u64>,
 }
@@ -58,9 +61,10 @@ impl Desk {
         index: Arc<FaceIndex>,
         floor: Floor,
         thumbnails: Option<ThumbnailKey>,
+        touched: Arc<Touched>,
     ) -> anyhow::Result<Self> {
         let committer = store.committer()?;
-        Ok(Self { store, committer, index, floor, thumbnails, batches: VecDeque::new() })
+        Ok(Self { store, committer, index, floor, thumbnails, touched, batches: VecDeque::new() })
     }
 
     /// Numbers of an embedding of this state.
@@ -95,6 +99,7 @@ impl Desk {
         };
         progress.spent(Stage::Search, start);
         let start = Instant::now();
+        self.touched.record(reader.commit() + 1, plan.touches());
         let committed = self.committer.commit(plan, &links)?;
         if let Some(block) = block {
             bulk::feed(&self.index, &committed, &block)?;
@@ -152,6 +157,7 @@ impl Desk {
         erase::begin(self.store.path())?;
         let mut forgotten = Vec::with_capacity(accounts.len());
         for account in accounts {
+            self.touched.everything(self.store.reader().commit() + 1);
             let done =
                 self.committer.forget(account).context("an account cannot be erased from the state")?;
             forgotten.push(done);

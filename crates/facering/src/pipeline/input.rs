@@ -5,22 +5,18 @@
 
 use anyhow::Context;
 use clusters::{Input, PackCalibration, PreviousCluster};
-use records::{AccountId, FaceOrdinal, PhotoKey, Timestamp};
+use records::{AccountId, FaceKey, FaceOrdinal, PhotoKey, Timestamp};
 use store::Reader;
 
 use super::decisions;
 use crate::clock;
 
+/// Stands for a face that is not read.
+const NOWHERE: u32 = u32::MAX;
+
 /// Reads accounts, photos, faces, ownerships and links. Deleted accounts and pictures without owners are left out.
 pub fn read(reader: &Reader, pack: PackCalibration, previous: Vec<PreviousCluster>) -> anyhow::Result<Input> {
-    let as_of = reader.greatest_observed_at().unwrap_or(Timestamp::EPOCH);
-    let mut input = Input::empty(as_of, pack);
-    input.previous = previous;
-    decisions::apply(
-        &mut input,
-        &reader.decisions().context("the decisions cannot be read from the state")?,
-        clock::now(),
-    );
+    let mut input = frame(reader, pack, previous)?;
     read_accounts(reader, &mut input).context("the accounts cannot be read from the state")?;
     let photos = read_photos(reader, &mut input).context("the photos cannot be read from the state")?;
     read_ownerships(reader, &photos, &mut input).context("the owners cannot be read from the state")?;
@@ -29,8 +25,44 @@ pub fn read(reader: &Reader, pack: PackCalibration, previous: Vec<PreviousCluste
     Ok(input)
 }
 
-/// Stands for a face that is not read.
-const NOWHERE: u32 = u32::MAX;
+/// An input without any rows: the time, what cosines mean, what analysts decided, and the clusters before.
+pub fn frame(
+    reader: &Reader,
+    pack: PackCalibration,
+    previous: Vec<PreviousCluster>,
+) -> anyhow::Result<Input> {
+    let as_of = reader.greatest_observed_at().unwrap_or(Timestamp::EPOCH);
+    let mut input = Input::empty(as_of, pack);
+    input.previous = previous;
+    decisions::apply(
+        &mut input,
+        &reader.decisions().context("the decisions cannot be read from the state")?,
+        clock::now(),
+    );
+    Ok(input)
+}
+
+/// A stored account as the detector takes it; `None` for a deleted one.
+pub fn account(id: AccountId, account: store::Account) -> Option<clusters::Account> {
+    (!account.deleted).then_some(clusters::Account {
+        id,
+        facts: account.facts,
+        first_seen: account.first_seen,
+        last_seen: account.last_seen,
+    })
+}
+
+/// A stored face as the detector takes it, on the picture with this number.
+pub fn face(photo: u32, key: FaceKey, face: &store::StoredFace) -> clusters::Face {
+    clusters::Face {
+        photo,
+        tag: key.tag,
+        linkable: face.quality.linkable,
+        main: face.main,
+        width_px: face.quality.width_px,
+        eye_alignment: face.eye_alignment,
+    }
+}
 
 fn position<K: Ord>(sorted: &[K], key: &K) -> Option<u32> {
     sorted.binary_search(key).ok().and_then(|at| u32::try_from(at).ok())
@@ -38,15 +70,8 @@ fn position<K: Ord>(sorted: &[K], key: &K) -> Option<u32> {
 
 fn read_accounts(reader: &Reader, input: &mut Input) -> anyhow::Result<()> {
     for row in reader.accounts() {
-        let (id, account) = row?;
-        if !account.deleted {
-            input.accounts.push(clusters::Account {
-                id,
-                facts: account.facts,
-                first_seen: account.first_seen,
-                last_seen: account.last_seen,
-            });
-        }
+        let (id, stored) = row?;
+        input.accounts.extend(account(id, stored));
     }
     Ok(())
 }
@@ -85,19 +110,12 @@ fn read_ownerships(reader: &Reader, photos: &[PhotoKey], input: &mut Input) -> a
 fn read_faces(reader: &Reader, photos: &[PhotoKey], input: &mut Input) -> anyhow::Result<Vec<u32>> {
     let mut at = vec![NOWHERE; usize::try_from(reader.next_ordinal().0)?];
     for row in reader.faces() {
-        let (key, face) = row?;
+        let (key, stored) = row?;
         if let Some(photo) = position(photos, &key.photo) {
-            if let Some(slot) = at.get_mut(usize::try_from(face.ordinal.0)?) {
+            if let Some(slot) = at.get_mut(usize::try_from(stored.ordinal.0)?) {
                 *slot = u32::try_from(input.faces.len())?;
             }
-            input.faces.push(clusters::Face {
-                photo,
-                tag: key.tag,
-                linkable: face.quality.linkable,
-                main: face.main,
-                width_px: face.quality.width_px,
-                eye_alignment: face.eye_alignment,
-            });
+            input.faces.push(face(photo, key, &stored));
         }
     }
     Ok(at)

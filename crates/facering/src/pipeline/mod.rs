@@ -3,6 +3,7 @@
 mod beside;
 mod bulk;
 mod calibration;
+mod changes;
 mod decisions;
 mod desk;
 mod flow;
@@ -12,6 +13,7 @@ mod neighbours;
 mod progress;
 mod publishing;
 mod snapshots;
+mod touched;
 mod writing;
 
 use std::sync::Arc;
@@ -31,9 +33,11 @@ pub use neighbours::{CurrentVectors, StoredVectors, stored_form};
 use progress::Stage;
 pub use progress::{Progress, Summary};
 pub use snapshots::{Snapshots, Written};
+pub use touched::Touched;
 
 use crate::config::Settings;
 use crate::sealing::ThumbnailKey;
+use crate::signals;
 use crate::state::State;
 use crate::terminal;
 
@@ -105,7 +109,8 @@ impl Pipeline {
             Arc::clone(&self.parts.progress),
             self.orders.0.clone(),
         ));
-        let writing = tokio::spawn(write_regularly(Arc::clone(&self.snapshots), every));
+        let writing =
+            tokio::spawn(write_regularly(Arc::clone(&self.snapshots), every, Snapshots::write_if_changed));
         while !*stop.borrow() {
             tokio::select! {
                 Some(order) = self.orders.1.recv() => writing::obey(&mut desk, order)?,
@@ -129,7 +134,7 @@ impl Pipeline {
 
     /// The desk of this state; there can be one at a time.
     pub fn desk(&self) -> anyhow::Result<Desk> {
-        desk_of(&self.parts.settings, &self.state)
+        desk_of(&self.parts.settings, &self.state, self.snapshots.touched())
     }
 
     /// Writes a snapshot of the state as it is; `None` if the state is empty.
@@ -158,7 +163,9 @@ impl Pipeline {
             Arc::clone(&self.parts.progress),
             self.orders.0.clone(),
         ));
-        let writing = every.map(|every| tokio::spawn(write_regularly(Arc::clone(&self.snapshots), every)));
+        let writing = every.map(|every| {
+            tokio::spawn(write_regularly(Arc::clone(&self.snapshots), every, Snapshots::write_next))
+        });
         let result = loop {
             match self.parts.run(&mut desk, &mut self.orders.1, stop.clone()).await {
                 Ok(End::Again) => tracing::debug!("the flow starts again from the checkpoint"),
@@ -173,27 +180,45 @@ impl Pipeline {
         }
         let abandoned = result? == End::Abandoned;
         let stopped = *stop.borrow();
+        let snapshots = Arc::clone(&self.snapshots);
         let snapshot = if at_end && !stopped {
-            let snapshots = Arc::clone(&self.snapshots);
             tokio::task::spawn_blocking(move || snapshots.write())
                 .await
                 .context("writing the snapshot panicked")??
         } else {
+            self.settle().await?;
             self.snapshots.last()
         };
         let clusters = snapshot.as_ref().map(|snapshot| snapshot.clusters);
         let summary = self.parts.progress.summary(&self.state.store.reader(), clusters, started.elapsed());
         Ok(Outcome { summary, snapshot, abandoned })
     }
+
+    /// At a stop: a newest snapshot that is an update is followed by a full one, if that is done in time.
+    async fn settle(&self) -> anyhow::Result<()> {
+        let limit = Duration::from_secs(self.parts.settings.pipeline.stop_timeout_s);
+        let left = signals::asked_at().map_or(limit, |asked| limit.saturating_sub(asked.elapsed()));
+        let snapshots = Arc::clone(&self.snapshots);
+        let writing = tokio::task::spawn_blocking(move || snapshots.settle());
+        match tokio::time::timeout(left, writing).await {
+            Ok(written) => written.context("writing the snapshot panicked")?.map(drop),
+            Err(_) => {
+                tracing::warn!(
+                    "the newest snapshot stays an update: a full one was not made in {limit:?}; the next start begins with one"
+                );
+                Ok(())
+            }
+        }
+    }
 }
 
-/// The desk of an opened state. Finishes an erasure that was interrupted.
-pub fn desk_of(settings: &Settings, state: &State) -> anyhow::Result<Desk> {
+/// The desk of an opened state, which notes what it touches. Finishes an erasure that was interrupted.
+pub fn desk_of(settings: &Settings, state: &State, touched: Arc<Touched>) -> anyhow::Result<Desk> {
     let (index, clusters) = (&settings.index, &settings.clusters);
     let calibration = state.pack.calibration();
     let floor = Floor::new(calibration, index.link_floor, clusters.copy_cosine, clusters.false_neighbours);
     let thumbnails = ThumbnailKey::find(&settings.privacy.thumbnail_key_file)?;
-    let mut desk = Desk::new(state.store.clone(), Arc::clone(&state.index), floor, thumbnails)?;
+    let mut desk = Desk::new(state.store.clone(), Arc::clone(&state.index), floor, thumbnails, touched)?;
     desk.finish_erasing()?;
     Ok(desk)
 }
@@ -262,11 +287,15 @@ async fn tidy_regularly(
     }
 }
 
-async fn write_regularly(snapshots: Arc<Snapshots>, every: Duration) {
+async fn write_regularly(
+    snapshots: Arc<Snapshots>,
+    every: Duration,
+    write: fn(&Snapshots) -> anyhow::Result<Option<Written>>,
+) {
     loop {
         tokio::time::sleep(every).await;
         let snapshots = Arc::clone(&snapshots);
-        match tokio::task::spawn_blocking(move || snapshots.write_if_changed()).await {
+        match tokio::task::spawn_blocking(move || write(&snapshots)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::error!("no snapshot was written: {error:#}"),
             Err(error) => tracing::error!("no snapshot was written: {error}"),

@@ -295,6 +295,7 @@ pub fn run_info(snapshot: &str) -> RunInfo {
         tables_version: TABLES_VERSION.into(),
         facering_version: "0.1.0".into(),
         snapshot: snapshot.into(),
+        kind: Default::default(),
         as_of: time(91, 754),
         pack: "yunet-sface-128".into(),
         accounts: 2_403_498,

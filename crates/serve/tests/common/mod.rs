@@ -232,6 +232,7 @@ fn latest() -> Latest {
         tables_version: TABLES_VERSION.into(),
         facering_version: "0.1.0".into(),
         snapshot: "snapshot=20260402T123400Z".into(),
+        kind: Default::default(),
         as_of: Timestamp::EPOCH,
         pack: "p".into(),
         accounts: 0,
