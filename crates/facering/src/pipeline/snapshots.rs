@@ -15,7 +15,7 @@ use anyhow::Context;
 use clusters::{ClustersConfig, Detection, Incremental, Keep, PreviousCluster};
 use records::tables::{RunInfo, SnapshotKind, TABLES_VERSION, Tables};
 use records::{PhotoKey, Standing, Timestamp};
-use store::{Reader, Store};
+use store::{Reader, Store, Touches};
 
 use super::progress::{Progress, Stage};
 use super::touched::Touched;
@@ -210,9 +210,15 @@ impl Snapshots {
             return Ok(Err("much of the population or a decision has changed"));
         }
         let found = detector.update(changes).context("the clusters cannot be brought up to date")?;
-        let written = self.put(last, &reader, found, (SnapshotKind::Update, "a stream goes on"), start)?;
+        // Commits that touch nobody, as those of housekeeping, leave a full one what it is.
+        let made = if touches == Touches::default() && last.kind == SnapshotKind::Full {
+            (SnapshotKind::Full, "nothing that counts has changed")
+        } else {
+            (SnapshotKind::Update, "a stream goes on")
+        };
+        let written = self.put(last, &reader, found, made, start)?;
         last.detector = Some(detector);
-        last.updates += 1;
+        last.updates += u32::from(made.0 == SnapshotKind::Update);
         Ok(Ok(written))
     }
 
