@@ -11,9 +11,9 @@ use records::{
 use crate::account::OwnershipRow;
 use crate::codec::Row;
 use crate::event_time::{AccountDraft, OwnershipRows, Verdict};
-use crate::photo_merge::{PhotoDraft, Said};
+use crate::photo_merge::{FaceDraft, PhotoDraft, Said};
 use crate::rows::PhotoRow;
-use crate::{Reader, StoreError, keys};
+use crate::{Reader, StoreError, StoredFace, keys};
 
 /// A face that a batch brings and the state does not have.
 #[derive(Clone, Debug)]
@@ -128,7 +128,12 @@ impl Plan {
             }
         }
         for draft in &self.photos {
-            let faces = draft.faces.values().any(|face| face.before.as_ref() != Some(&face.after));
+            // When a face was last given is nothing that anybody follows, and changes with every further owner.
+            let same = |before: &StoredFace, after: &StoredFace| {
+                StoredFace { given_at: after.given_at, ..before.clone() } == *after
+            };
+            let changed = |face: &FaceDraft| !face.before.as_ref().is_some_and(|b| same(b, &face.after));
+            let faces = draft.faces.values().any(changed);
             let described = draft.before.as_ref().is_some_and(|before| {
                 let PhotoRow { owners, orphaned_at, .. } = draft.row;
                 PhotoRow { owners, orphaned_at, ..before.clone() } != draft.row
