@@ -71,7 +71,7 @@ pictures() {
 growth() {
     step "$GROWTH faces: what a face costs as the state grows"
     "$PROGRAM" simulate --accounts "$(accounts "$GROWTH")" --seed 7 --out "$WORK/growth" >&2
-    backfill "$WORK/growth/faces.parquet" "$WORK" --set index.factory=IVF4096,PQ64 --set index.nprobe="$NPROBE" \
+    backfill "$WORK/growth/faces.parquet" "$WORK" --set index.factory=IVF16384,PQ64np --set index.nprobe="$NPROBE" \
         --set output.path="$WORK/output" >"$WORK/growth.json" 2>"$WORK/growth.log"
     python3 bench/peer/growth.py "$WORK/growth.log"
     rm -rf "$WORK/state" "$WORK/output" "$WORK/growth"
