@@ -198,7 +198,7 @@ impl Default for ParquetConfig {
         Self {
             path: PathBuf::new(),
             store: Properties::default(),
-            batch_rows: 8_192,
+            batch_rows: 16_384,
             batch_photos: 256,
             batch_bytes: 48 << 20,
             channel_batches: 1,

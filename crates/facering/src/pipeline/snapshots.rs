@@ -236,7 +236,14 @@ impl Snapshots {
         start: Instant,
     ) -> anyhow::Result<Written> {
         for (picture, held_back) in &found.suppressed {
-            tracing::info!(?picture, ?held_back, "shown so widely that it links little");
+            tracing::debug!(?picture, ?held_back, "shown so widely that it links little");
+        }
+        if let Some((_, widest)) = found.suppressed.first() {
+            tracing::info!(
+                photos_and_people = found.suppressed.len(),
+                owners_of_the_widest = widest.owners,
+                "some are shown so widely that they link little"
+            );
         }
         for flood in &found.quarantined {
             tracing::warn!(
