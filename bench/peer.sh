@@ -44,7 +44,7 @@ faces() {
     factory=IVF$lists,PQ64np
     measured "$WORK/facering.json" "$PROGRAM" run pipelines/backfill.toml --json \
         --set source.path="$WORK/faces/faces.parquet" --set state.path="$WORK/state" --set output.path="$WORK/output" \
-        --set index.factory="$factory" --set index.nprobe="$NPROBE"
+        --set index.factory="$factory" --set index.nprobe="$NPROBE" --set fetch.batches=1
     rm -rf "$WORK/state" "$WORK/output"
     PYTHONPATH=$PEER measured "$WORK/peer.json" python3 bench/peer/faces.py "$WORK/faces/faces.parquet" \
         "$WORK/peer.parquet" --factory "$factory" --nprobe "$NPROBE" --train $((lists * 48))
