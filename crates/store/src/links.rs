@@ -297,6 +297,60 @@ mod tests {
         }
     }
 
+    /// Three faces, each linked with each.
+    fn three(folder: &std::path::Path) -> crate::Store {
+        let store = crate::Store::open(&crate::StoreConfig::at(folder)).unwrap();
+        let mut writes = Writes::new(&store.0);
+        writes.meta.next_ordinal = 3;
+        for ordinal in 0..3u64 {
+            let key = records::FaceKey { photo: records::PhotoKey::of_bytes(&[ordinal as u8]), tag: 0 };
+            let face =
+                crate::NumberedFace { key, linkable: true, photo_pdq: (None, None), pdq: (None, None) };
+            writes.put(&store.0.keyspaces.ordinals, ordinal.to_be_bytes(), face.to_bytes());
+        }
+        let links = [(1, 0), (2, 0), (2, 1)].map(|(newer, older)| FaceLink {
+            newer: FaceOrdinal(newer),
+            older: FaceOrdinal(older),
+            cosine: Cosine::new(0.5),
+            relation: PhotoRelation::default(),
+        });
+        assert_eq!(writes.links(&links), (3, 0));
+        writes.commit().unwrap();
+        store
+    }
+
+    fn erase(store: &crate::Store, face: u64, forgotten: bool) -> u64 {
+        let mut writes = Writes::new(&store.0);
+        writes.remove(&store.0.keyspaces.ordinals, face.to_be_bytes());
+        let gone = writes.erase_links(FaceOrdinal(face), forgotten).unwrap();
+        writes.commit().unwrap();
+        gone
+    }
+
+    #[test]
+    fn a_face_that_goes_is_passed_over_and_one_that_is_forgotten_is_taken_out() {
+        for forgotten in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = three(folder.path());
+            assert_eq!(erase(&store, 0, forgotten), 2);
+            let reader = store.reader();
+            assert_eq!(reader.counts().links, 1);
+            assert_eq!(reader.links_of(FaceOrdinal(2)).unwrap().len(), 1);
+            assert_eq!(reader.links().unwrap().count(), 1);
+            let named = |face| reader.link_list(face).unwrap().0.iter().any(|near| near.older == 0);
+            assert_eq!(
+                (named(1), named(2)),
+                (!forgotten, !forgotten),
+                "numbers stay until somebody is forgotten"
+            );
+            // The last link goes with its newer face, from the older one's back list too.
+            assert_eq!(erase(&store, 2, forgotten), 1);
+            let reader = store.reader();
+            assert_eq!((reader.counts().links, reader.links_of(FaceOrdinal(1)).unwrap().len()), (0, 0));
+            assert_eq!(reader.scan(&store.0.keyspaces.links_back).count(), 0);
+        }
+    }
+
     #[test]
     fn a_list_that_overflows_is_refused() {
         let mut to = Enc::default();
