@@ -44,7 +44,8 @@ faces() {
     factory=IVF$lists,PQ64np
     measured "$WORK/facering.json" "$PROGRAM" run pipelines/backfill.toml --json \
         --set source.path="$WORK/faces/faces.parquet" --set state.path="$WORK/state" --set output.path="$WORK/output" \
-        --set index.factory="$factory" --set index.nprobe="$NPROBE" --set fetch.batches=1
+        --set index.factory="$factory" --set index.nprobe="$NPROBE" --set fetch.batches=1 \
+        --set source.batch_rows=24576 --set source.batch_bytes=83886080
     rm -rf "$WORK/state" "$WORK/output"
     PYTHONPATH=$PEER measured "$WORK/peer.json" python3 bench/peer/faces.py "$WORK/faces/faces.parquet" \
         "$WORK/peer.parquet" --factory "$factory" --nprobe "$NPROBE" --train $((lists * 48))

@@ -198,9 +198,9 @@ impl Default for ParquetConfig {
         Self {
             path: PathBuf::new(),
             store: Properties::default(),
-            batch_rows: 24_576,
+            batch_rows: 8_192,
             batch_photos: 256,
-            batch_bytes: 80 << 20,
+            batch_bytes: 48 << 20,
             channel_batches: 1,
         }
     }
