@@ -2,7 +2,7 @@
 # A backfill beside a peer in plain Python (bench/peer), on the same files in one run: rows and pictures a second, peak
 # memory, and what a face costs as the state grows. Takes about 20 minutes on two cores.
 #   bench/peer.sh [faces|pictures|growth]…     all three without an argument
-# FACES, PICTURES and GROWTH set the sizes.
+# FACES, PICTURES and GROWTH set the sizes, POPULATIONS the files of the last part.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -44,8 +44,7 @@ faces() {
     factory=IVF$lists,PQ64np
     measured "$WORK/facering.json" "$PROGRAM" run pipelines/backfill.toml --json \
         --set source.path="$WORK/faces/faces.parquet" --set state.path="$WORK/state" --set output.path="$WORK/output" \
-        --set index.factory="$factory" --set index.nprobe="$NPROBE" --set fetch.batches=1 \
-        --set source.batch_rows=24576 --set source.batch_bytes=83886080
+        --set index.factory="$factory" --set index.nprobe="$NPROBE"
     rm -rf "$WORK/state" "$WORK/output"
     PYTHONPATH=$PEER measured "$WORK/peer.json" python3 bench/peer/faces.py "$WORK/faces/faces.parquet" \
         "$WORK/peer.parquet" --factory "$factory" --nprobe "$NPROBE" --train $((lists * 48))
@@ -69,10 +68,19 @@ pictures() {
     rm -rf "$WORK/pictures"
 }
 
+# In files of 50,000 faces, each a population of its own: in one large one a face has the more neighbours the later it
+# comes, since its ring is there by then, and that would be measured instead. `POPULATIONS=1` shows it.
 growth() {
     step "$GROWTH faces: what a face costs as the state grows"
-    "$PROGRAM" simulate --accounts "$(accounts "$GROWTH")" --seed 7 --out "$WORK/growth" >&2
-    backfill "$WORK/growth/faces.parquet" "$WORK" --set index.factory=IVF16384,PQ64np --set index.nprobe="$NPROBE" \
+    local part parts=${POPULATIONS:-$((GROWTH / 50000))}
+    mkdir -p "$WORK/growth"
+    for part in $(seq -f %03g "$parts"); do
+        # Rows that repeat a picture make no face: 1.15 rows a stored face.
+        "$PROGRAM" simulate --accounts "$(accounts $((GROWTH * 115 / 100 / parts)))" --seed "$((1000 + 10#$part))" \
+            --out "$WORK/part" >/dev/null 2>&1
+        mv "$WORK/part/faces.parquet" "$WORK/growth/$part.parquet"
+    done
+    backfill "$WORK/growth" "$WORK" --set index.factory=IVF16384,PQ64np --set index.nprobe="$NPROBE" \
         --set output.path="$WORK/output" >"$WORK/growth.json" 2>"$WORK/growth.log"
     python3 bench/peer/growth.py "$WORK/growth.log"
     rm -rf "$WORK/state" "$WORK/output" "$WORK/growth"

@@ -22,7 +22,7 @@ def cost(around, width):
 
 
 last = points[-1][1]
-early, late = cost(200_000, 120_000), cost(last - 150_000, 150_000)
+early, late = cost(200_000, 130_000), cost(last - 150_000, 150_000)
 print(f"faces: {last}")
 for name, value in (("at 200,000", early), (f"at {last}", late)):
     print(f"{name:>14}: " + (f"{value * 1e6:.1f} µs a face" if value else "too few log lines"))

@@ -74,7 +74,7 @@ impl Embedder {
         Spent { parts: PARTS.iter().zip(parts).map(|((_, name), spent)| (*name, spent)).collect(), networks }
     }
 
-    /// Runs each network over and over for at least `at_least` on batches of `batch`, on the first device.
+    /// Runs each network over and over for at least `at_least` on batches of `batch`, in all of its sessions at once.
     ///
     /// # Errors
     /// [`EmbedError`] if a network fails.
@@ -84,17 +84,21 @@ impl Embedder {
         let picture = Pixels { width: side as u32, height: side as u32, rgb: Bytes::from(noise(side, 3)) };
         let canvas = Canvas::new(&picture, side, 0.0)?;
         let canvases: Vec<&Canvas> = vec![&canvas; batch];
-        let mut feed = core.detector.feed(0, batch)?;
-        let detection_pictures_per_second = rate(batch, at_least, || {
-            let (found, network) = core.detector.detect(0, &mut feed, &canvases);
-            found.into_iter().collect::<Result<Vec<_>, _>>().map(|_| network)
+        let detection_pictures_per_second = side_by_side(core.detector.sessions().len(), |device| {
+            let mut feed = core.detector.feed(device, batch)?;
+            rate(batch, at_least, || {
+                let (found, network) = core.detector.detect(device, &mut feed, &canvases);
+                found.into_iter().collect::<Result<Vec<_>, _>>().map(|_| network)
+            })
         })?;
         let face = noise(FACE_SIDE, 3);
         let faces: Vec<&[u8]> = vec![&face; batch];
-        let mut feed = core.recogniser.feed(0, batch)?;
-        let embedding_faces_per_second = rate(batch, at_least, || {
-            let (found, network) = core.recogniser.embed(0, &mut feed, &faces);
-            found.into_iter().collect::<Result<Vec<_>, _>>().map(|_| network)
+        let embedding_faces_per_second = side_by_side(core.recogniser.sessions().len(), |device| {
+            let mut feed = core.recogniser.feed(device, batch)?;
+            rate(batch, at_least, || {
+                let (found, network) = core.recogniser.embed(device, &mut feed, &faces);
+                found.into_iter().collect::<Result<Vec<_>, _>>().map(|_| network)
+            })
         })?;
         Ok(NetworkSpeed { embedding_faces_per_second, detection_pictures_per_second })
     }
@@ -135,6 +139,24 @@ impl Embedder {
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
+/// The sum of what each of some sessions does on a thread of its own.
+fn side_by_side(
+    sessions: usize,
+    run: impl Fn(usize) -> Result<f64, EmbedError> + Sync,
+) -> Result<f64, EmbedError> {
+    std::thread::scope(|scope| {
+        let started: Vec<_> = (0..sessions)
+            .map(|session| {
+                scope.spawn({
+                    let run = &run;
+                    move || run(session)
+                })
+            })
+            .collect();
+        started.into_iter().map(|thread| thread.join().unwrap_or(Err(EmbedError::Lost))).sum()
+    })
 }
 
 /// Items a second by the networks' own time. The first run of a new shape allocates and does not count.

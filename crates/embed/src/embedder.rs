@@ -7,7 +7,7 @@ use inference::{Feed, RunError, Runtime, Session};
 use records::{PhotoContent, Pixels};
 
 use crate::detect::Detector;
-use crate::engine::Core;
+use crate::engine::{Core, on_processor};
 use crate::recognise::Recogniser;
 use crate::{EmbedConfig, EmbedError, ModelPack, PackError};
 
@@ -26,10 +26,9 @@ impl std::fmt::Debug for Embedder {
     }
 }
 
-/// Workers for each session: while one waits for a GPU, another prepares what it gets next. The processor computes what it
-/// is given with all of its threads, and a second worker would only disturb.
-fn workers_for(session: &Session) -> usize {
-    if session.provider().is_gpu() { 2 } else { 1 }
+/// Workers for each GPU: while one waits for it, another prepares what it gets next. The processor needs none.
+fn workers_for(sessions: &[Session]) -> usize {
+    if on_processor(sessions) { 0 } else { 2 }
 }
 
 impl Embedder {
@@ -40,17 +39,16 @@ impl Embedder {
     pub fn new(runtime: &Runtime, pack: &ModelPack, config: EmbedConfig) -> Result<Self, PackError> {
         let (detector, recogniser) = (Detector::load(runtime, pack)?, Recogniser::load(runtime, pack)?);
         let (detect_batch, embed_batch) = (config.detect_batch.max(1), config.embed_batch.max(1));
-        let core = Core::new(pack.clone(), detector, recogniser, config)
-            .map_err(|error| PackError::Threads { pack: pack.id().clone(), detail: error.to_string() })?;
+        let core = Core::new(pack.clone(), detector, recogniser, config)?;
         let mut embedder = Self { core: Arc::clone(&core), workers: Vec::new() };
         for device in 0..core.detector.sessions().len() {
-            for _ in 0..workers_for(&core.detector.sessions()[device]) {
+            for _ in 0..workers_for(core.detector.sessions()) {
                 let feed = core.detector.feed(device, detect_batch);
                 embedder.work("detector", feed, move |core, feed| core.find(device, feed))?;
             }
         }
         for device in 0..core.recogniser.sessions().len() {
-            for _ in 0..workers_for(&core.recogniser.sessions()[device]) {
+            for _ in 0..workers_for(core.recogniser.sessions()) {
                 let feed = core.recogniser.feed(device, embed_batch);
                 embedder.work("embedder", feed, move |core, feed| core.embed(device, feed))?;
             }

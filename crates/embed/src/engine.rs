@@ -1,31 +1,37 @@
-//! How pictures get through the two networks: prepared and followed up on all cores, run in shared batches.
+//! How pictures get through the two networks: prepared and followed up on all cores; GPUs are given shared batches.
 //!
 //! ```text
 //! place on a canvas -> [queue] -> detector -> again with a border? -> align, judge, hash -> [queue] -> embedder -> done
 //!    any core                    worker         any core                any core                      worker
 //! ```
 //!
+//! That is for GPUs. On the processor there are no queues and no workers: the core that placed a picture on a canvas goes
+//! on with it to the end, in sessions of its own, so that nothing it works on leaves its caches.
+//!
 //! Invariants:
-//! - A device has one session of each network; its workers feed it in turn, so that it never waits for a core.
-//! - A task on the cores never waits for a network: what comes next is started by whoever has the result.
+//! - A GPU has one session of each network; its workers feed it in turn, so that it never waits for a core.
+//! - A task on the cores never waits for a GPU: what comes next is started by whoever has the result.
+//! - Whoever holds a session of the processor does not wait for other tasks of the cores: one of them could ask for it too.
 //! - Only so many pictures are on the way at once ([`Room`]); whoever brings more waits.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use inference::Feed;
-use records::{Embedding, Face, Pdq, PhotoContent, PhotoFacts, Pixels, Quality};
+use inference::{Feed, RunError, Session};
+use records::{Embedding, Face, Pdq, PhotoContent, PhotoFacts, PhotoKey, Pixels, Quality};
 
 use crate::align::{FACE_SIDE, Similarity, warp};
 use crate::canvas::{Canvas, lend};
 use crate::clock::{Clock, Part};
 use crate::detect::{Detection, Detector};
+use crate::in_flight::InFlight;
 use crate::queue::{Coming, Queue};
 use crate::recognise::Recogniser;
 use crate::resize::Rgb;
-use crate::{EmbedConfig, EmbedError, ModelPack, pdq, quality, thumbnail};
+use crate::stage::Outcome;
+use crate::{EmbedConfig, EmbedError, ModelPack, PackError, pdq, quality, thumbnail};
 
 /// Borders tried one after another, in sizes of the picture on each side, where a picture shows no face without one:
 /// detectors are trained on faces in scenes and miss those that fill the frame.
@@ -61,8 +67,14 @@ pub struct Core {
     pub recogniser: Recogniser,
     pub config: EmbedConfig,
     pub clock: Clock,
+    /// What was found on pictures that are not committed yet.
+    pub in_flight: InFlight<PhotoKey, Outcome>,
     canvases: Arc<Queue<Sighting>>,
     faces: Arc<Queue<FaceOf>>,
+    /// Memory for the detector's sessions on the processor; empty if it runs on GPUs.
+    see: Vec<Mutex<Feed>>,
+    /// The same for the embedder.
+    know: Vec<Mutex<Feed>>,
     room: Arc<Room>,
     /// Threads of its own: on the common ones long computations of other stages would stand before every picture.
     cores: rayon::ThreadPool,
@@ -127,19 +139,37 @@ impl Core {
         detector: Detector,
         recogniser: Recogniser,
         config: EmbedConfig,
-    ) -> Result<Arc<Self>, rayon::ThreadPoolBuildError> {
+    ) -> Result<Arc<Self>, PackError> {
+        let failed = |source: RunError| PackError::Run { pack: pack.id().clone(), source: source.into() };
+        let threads = |error: rayon::ThreadPoolBuildError| PackError::Threads {
+            pack: pack.id().clone(),
+            detail: error.to_string(),
+        };
         let wait = Duration::from_millis(config.batch_wait_ms);
         let on_the_way = BATCHES_ON_THE_WAY * config.detect_batch.max(1) * detector.sessions().len().max(1);
         let cores = rayon::ThreadPoolBuilder::new()
             .num_threads(config.threads)
             .thread_name(|number| format!("embed {number}"))
-            .build()?;
+            .build()
+            .map_err(threads)?;
+        let direct = |sessions: &[Session]| 0..if on_processor(sessions) { sessions.len() } else { 0 };
+        let see = direct(detector.sessions())
+            .map(|session| detector.feed(session, config.detect_batch).map(Mutex::new))
+            .collect::<Result<_, _>>()
+            .map_err(failed)?;
+        let know = direct(recogniser.sessions())
+            .map(|session| recogniser.feed(session, config.embed_batch).map(Mutex::new))
+            .collect::<Result<_, _>>()
+            .map_err(failed)?;
         Ok(Arc::new(Self {
             cores,
             canvases: Queue::new(config.detect_batch, wait),
             faces: Queue::new(config.embed_batch, wait),
+            see,
+            know,
             room: Arc::new(Room { free: Mutex::new(on_the_way), changed: Condvar::new() }),
             clock: Clock::default(),
+            in_flight: InFlight::default(),
             pack,
             detector,
             recogniser,
@@ -174,17 +204,40 @@ impl Core {
         self.faces.close();
     }
 
+    fn detect(
+        &self,
+        session: usize,
+        feed: &mut Feed,
+        canvases: &[&Canvas],
+    ) -> Vec<Result<Vec<Detection>, EmbedError>> {
+        metrics::histogram!("facering_embed_batch_size", "network" => "detector")
+            .record(canvases.len() as f64);
+        self.clock.time(Part::Detection, || {
+            let (found, network) = self.detector.detect(session, feed, canvases);
+            self.clock.ran(network);
+            found
+        })
+    }
+
+    fn recognise(
+        &self,
+        session: usize,
+        feed: &mut Feed,
+        crops: &[&[u8]],
+    ) -> Vec<Result<Embedding, EmbedError>> {
+        metrics::histogram!("facering_embed_batch_size", "network" => "embedder").record(crops.len() as f64);
+        self.clock.time(Part::Embedding, || {
+            let (embeddings, network) = self.recogniser.embed(session, feed, crops);
+            self.clock.ran(network);
+            embeddings
+        })
+    }
+
     /// The loop of a worker that feeds the detector.
     pub fn find(self: &Arc<Self>, device: usize, mut feed: Feed) {
         self.canvases.work(|batch| {
-            metrics::histogram!("facering_embed_batch_size", "network" => "detector")
-                .record(batch.len() as f64);
             let canvases: Vec<&Canvas> = batch.iter().map(|sighting| &sighting.canvas).collect();
-            let found = self.clock.time(Part::Detection, || {
-                let (found, network) = self.detector.detect(device, &mut feed, &canvases);
-                self.clock.ran(network);
-                found
-            });
+            let found = self.detect(device, &mut feed, &canvases);
             for (Sighting { job, .. }, found) in batch.into_iter().zip(found) {
                 let core = Arc::clone(self);
                 self.spawn(move || core.seen(job, found));
@@ -195,27 +248,27 @@ impl Core {
     /// The loop of a worker that feeds the embedder.
     pub fn embed(self: &Arc<Self>, device: usize, mut feed: Feed) {
         self.faces.work(|batch| {
-            metrics::histogram!("facering_embed_batch_size", "network" => "embedder")
-                .record(batch.len() as f64);
             let crops: Vec<&[u8]> = batch
                 .iter()
                 .map(|face| face.picture.prepared.faces[face.number].aligned.as_slice())
                 .collect();
-            let embeddings = self.clock.time(Part::Embedding, || {
-                let (embeddings, network) = self.recogniser.embed(device, &mut feed, &crops);
-                self.clock.ran(network);
-                embeddings
-            });
+            let embeddings = self.recognise(device, &mut feed, &crops);
             for (face, embedding) in batch.iter().zip(embeddings) {
                 self.embedded(face, embedding);
             }
         });
     }
 
-    fn look(&self, job: Job) {
+    fn look(self: &Arc<Self>, job: Job) {
         let border = LOOKS[job.looks];
         match self.clock.time(Part::Detection, || Canvas::new(&job.pixels, self.detector.side(), border)) {
-            Ok(canvas) => self.canvases.push([Sighting { job, canvas }]),
+            Ok(canvas) => match own(&self.see) {
+                Some((session, feed)) => {
+                    let found = self.detect(session, &mut lock(feed), &[&canvas]).pop();
+                    self.seen(job, found.unwrap_or(Err(EmbedError::Lost)));
+                }
+                None => self.canvases.push([Sighting { job, canvas }]),
+            },
             Err(error) => drop(job.answer.send((job.at, Err(error)))),
         }
     }
@@ -254,6 +307,12 @@ impl Core {
         let Job { at, answer, seat, coming, .. } = job;
         if prepared.faces.is_empty() {
             return drop(answer.send((at, Ok(self.content(size, &prepared, Vec::new())))));
+        }
+        if let Some((session, feed)) = own(&self.know) {
+            let crops: Vec<&[u8]> = prepared.faces.iter().map(|face| face.aligned.as_slice()).collect();
+            let embeddings = self.recognise(session, &mut lock(feed), &crops);
+            let all: Result<Vec<Embedding>, EmbedError> = embeddings.into_iter().collect();
+            return drop(answer.send((at, all.map(|all| self.content(size, &prepared, all)))));
         }
         let count = prepared.faces.len();
         let embeddings = Mutex::new((0..count).map(|_| None).collect());
@@ -321,6 +380,21 @@ impl Core {
             thumbnail: prepared.thumbnail.clone(),
         }
     }
+}
+
+/// Whether a network runs on the processor.
+pub fn on_processor(sessions: &[Session]) -> bool {
+    sessions.iter().all(|session| !session.provider().is_gpu())
+}
+
+/// The session, and its memory, of the core that asks; cores share them where there are more of those. `None` without any.
+fn own<F>(feeds: &[Mutex<F>]) -> Option<(usize, &Mutex<F>)> {
+    let session = rayon::current_thread_index().unwrap_or(0) % feeds.len().max(1);
+    feeds.get(session).map(|feed| (session, feed))
+}
+
+fn lock<F>(feed: &Mutex<F>) -> MutexGuard<'_, F> {
+    feed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Bounds how many pictures are on the way.

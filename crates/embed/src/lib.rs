@@ -18,6 +18,7 @@ mod embedder;
 mod engine;
 mod error;
 mod given;
+mod in_flight;
 mod noise;
 mod normalise;
 mod pack;
@@ -39,4 +40,4 @@ pub use pack::{
     ACCEPTED_FILE, Calibration, DESCRIPTION_FILE, DetectorDescription, DetectorFamily, Edit,
     EmbedderDescription, ModelPack, PackDescription, PublishedFile,
 };
-pub use stage::embed_events;
+pub use stage::{StoredPhotos, Uncommitted, embed_events};

@@ -5,8 +5,6 @@
 
 use std::borrow::Cow;
 
-use rayon::prelude::*;
-
 /// An RGB picture lent for reading: `width * height * 3` bytes, rows from the top.
 #[derive(Clone, Copy)]
 pub struct Rgb<'a> {
@@ -92,20 +90,18 @@ pub fn resize<'a>(picture: Rgb<'a>, width: usize, height: usize) -> Cow<'a, [u8]
 /// Rows first, since there are fewer afterwards.
 fn shrink(picture: Rgb<'_>, columns: &Taps, rows: &Taps, out: &mut [u8]) {
     let stride = picture.width * 3;
-    let rows: Vec<(usize, &[f32])> = rows.iter().collect();
-    out.par_chunks_exact_mut(columns.runs.len() * 3).zip(rows).with_min_len(16).for_each(
-        |(line, (start, weights))| {
-            let mut sum = vec![0.0f32; stride];
-            for (row, weight) in picture.data[start * stride..].chunks_exact(stride).zip(weights) {
-                for (total, value) in sum.iter_mut().zip(row) {
-                    *total += weight * f32::from(*value);
-                }
+    let mut sum = vec![0.0f32; stride];
+    for (line, (start, weights)) in out.chunks_exact_mut(columns.runs.len() * 3).zip(rows.iter()) {
+        sum.fill(0.0);
+        for (row, weight) in picture.data[start * stride..].chunks_exact(stride).zip(weights) {
+            for (total, value) in sum.iter_mut().zip(row) {
+                *total += weight * f32::from(*value);
             }
-            for (pixel, value) in line.iter_mut().zip(across(&sum, columns).as_flattened()) {
-                *pixel = rounded(*value);
-            }
-        },
-    );
+        }
+        for (pixel, value) in line.iter_mut().zip(across(&sum, columns).as_flattened()) {
+            *pixel = rounded(*value);
+        }
+    }
 }
 
 /// Bits behind the point of a weight, as OpenCV's `INTER_LINEAR` has them for bytes.
@@ -119,23 +115,44 @@ fn grow(picture: Rgb<'_>, columns: &Taps, rows: &Taps, out: &mut [u8]) {
     let fixed = |weight: f32| (weight * (1 << WEIGHT_BITS) as f32).round_ties_even() as i32;
     let wide = columns.runs.len() * 3;
     let columns: Vec<(usize, i32, i32)> =
-        columns.iter().map(|(start, w)| (start, fixed(w[0]), second(w, fixed))).collect();
-    let mut widened: Vec<i32> = Vec::with_capacity(picture.height * wide);
-    for source in picture.data.chunks_exact(picture.width * 3) {
-        let (pixels, _) = source.as_chunks::<3>();
-        for (start, first, beyond) in &columns {
-            let left = pixels[*start];
-            let right = pixels.get(start + 1).copied().unwrap_or(left);
-            widened.extend([0, 1, 2].map(|c| i32::from(left[c]) * first + i32::from(right[c]) * beyond));
+        columns.iter().map(|(start, w)| (start * 3, fixed(w[0]), second(w, fixed))).collect();
+    let stride = picture.width * 3;
+    // A row is widened once and serves for as long as rows of the result lie beside it; what is one pixel wide has itself
+    // for a neighbour.
+    let widen = |row: usize, wide: &mut [i16]| {
+        let Some(source) = picture.data.get(row * stride..(row + 1) * stride) else { return };
+        let (pixels, _) = wide.as_chunks_mut::<3>();
+        for (pixel, (start, first, beyond)) in pixels.iter_mut().zip(&columns) {
+            let [left, right] = match source.get(*start..).and_then(<[u8]>::first_chunk::<6>) {
+                Some([a, b, c, d, e, f]) => [[*a, *b, *c], [*d, *e, *f]],
+                None => {
+                    let lone = source.get(*start..).and_then(<[u8]>::first_chunk::<3>).copied();
+                    [lone.unwrap_or_default(); 2]
+                }
+            };
+            *pixel = std::array::from_fn(|c| {
+                ((i32::from(left[c]) * first + i32::from(right[c]) * beyond) >> 4) as i16
+            });
         }
-    }
+    };
+    let (mut above, mut below) = (vec![0i16; wide], vec![0i16; wide]);
+    let mut at: Option<usize> = None;
     for (line, (start, weights)) in out.chunks_exact_mut(wide).zip(rows.iter()) {
-        let (above, rest) = widened[start * wide..].split_at(wide);
-        // The last row has none below it; its weight is 0 then.
-        let below = rest.get(..wide).unwrap_or(above);
-        let (first, beyond) = (fixed(weights[0]), second(weights, fixed));
-        for ((pixel, a), b) in line.iter_mut().zip(above).zip(below) {
-            let sum = ((first * (a >> 4)) >> 16) + ((beyond * (b >> 4)) >> 16);
+        if at != Some(start) {
+            if at.is_some_and(|at| at + 1 == start) {
+                std::mem::swap(&mut above, &mut below);
+            } else {
+                widen(start, &mut above);
+            }
+            // The last row has none below it; its weight is 0 then.
+            widen(start + 1, &mut below);
+            at = Some(start);
+        }
+        // At most 2^11 each, so that everything fits 16 bits and the compiler takes eight values at a time.
+        let (first, beyond) = (fixed(weights[0]) as i16, second(weights, fixed) as i16);
+        let high = |weight: i16, value: i16| ((i32::from(weight) * i32::from(value)) >> 16) as i16;
+        for ((pixel, a), b) in line.iter_mut().zip(&above).zip(&below) {
+            let sum = high(first, *a) + high(beyond, *b);
             *pixel = ((sum + 2) >> 2).clamp(0, 255) as u8;
         }
     }

@@ -1,6 +1,7 @@
 //! The embed stage: fetched events in, embedded events out.
 //!
-//! Every photo ends either in its event or in the dead letters; the delta and the order of events stay as they are.
+//! Every photo ends either in its event or in the dead letters; the delta and the order of events stay as they are. A
+//! picture is embedded once, however many events show it, also if they come in batches one after the other.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,11 +11,29 @@ use records::{
     PhotoContent, PhotoId, PhotoKey, Picture, Pixels, Stage,
 };
 
+use crate::in_flight::{Asked, Duty, Held};
 use crate::{Embedder, given};
 
-/// Embeds a batch. Each distinct picture is embedded once, however many events of the batch own it. Blocks.
-pub fn embed_events(embedder: &Embedder, batch: Batch<FetchedEvent>) -> Batch<EmbeddedEvent> {
-    let embedded = embed_pictures(embedder, &batch.items);
+/// What the stage asks of the state.
+pub trait StoredPhotos {
+    /// Whether the picture's faces are stored.
+    fn stores(&self, key: &PhotoKey) -> bool;
+}
+
+/// Keeps what was found on a batch's pictures at hand for the batches after it. To be dropped when the batch is in the
+/// state, where they find it from then on.
+pub struct Uncommitted {
+    _held: Vec<Held<Outcome>>,
+}
+
+/// Embeds a batch. Each distinct picture is embedded once, however many events own it, of this batch or of others that
+/// are not committed yet. Blocks.
+pub fn embed_events(
+    embedder: &Embedder,
+    batch: Batch<FetchedEvent>,
+    stored: &dyn StoredPhotos,
+) -> (Batch<EmbeddedEvent>, Uncommitted) {
+    let (embedded, held) = embed_pictures(embedder, &batch.items, stored);
     let mut dead = Vec::new();
     let mut events = Vec::with_capacity(batch.items.len());
     let Batch { items, dead: earlier, delta } = batch;
@@ -29,35 +48,81 @@ pub fn embed_events(embedder: &Embedder, batch: Batch<FetchedEvent>) -> Batch<Em
             photos.into_iter().filter_map(|photo| finish(embedder, &embedded, photo, &mut give_up)).collect()
         }));
     }
-    Batch { items: events, dead: earlier.into_iter().chain(dead).collect(), delta }
+    let batch = Batch { items: events, dead: earlier.into_iter().chain(dead).collect(), delta };
+    (batch, Uncommitted { _held: held })
 }
 
 /// Why a photo was given up.
 #[derive(Clone)]
-struct GivenUp {
+pub(crate) struct GivenUp {
     stage: Stage,
     reason: DeadLetterReason,
     detail: String,
 }
 
-type Embedded = HashMap<PhotoKey, Result<PhotoContent, GivenUp>>;
+/// What became of a picture; no content if the state has it.
+pub(crate) type Outcome = Result<Option<PhotoContent>, GivenUp>;
+
+type Embedded = HashMap<PhotoKey, Outcome>;
 
 /// Pictures decoded here are decoded until their pixels take this much.
 const DECODED_AT_ONCE: usize = 64 << 20;
 
-fn embed_pictures(embedder: &Embedder, events: &[FetchedEvent]) -> Embedded {
+fn embed_pictures(
+    embedder: &Embedder,
+    events: &[FetchedEvent],
+    stored: &dyn StoredPhotos,
+) -> (Embedded, Vec<Held<Outcome>>) {
+    let in_flight = &embedder.core.in_flight;
+    in_flight.tidy();
     let mut seen: HashSet<PhotoKey> = HashSet::new();
-    let (mut decoded, mut encoded) = (Vec::new(), Vec::new());
-    for photo in events.iter().flat_map(|event| event.photos()) {
-        match &photo.picture {
-            Picture::Pixels(pixels) if seen.insert(photo.key) => decoded.push((photo.key, pixels)),
-            Picture::Encoded(picture) if seen.insert(photo.key) => encoded.push((photo.key, picture)),
-            _ => {}
+    let distinct = events.iter().flat_map(|event| event.photos()).filter_map(|photo| {
+        let shown = matches!(photo.picture, Picture::Pixels(_) | Picture::Encoded(_));
+        (shown && seen.insert(photo.key)).then_some((photo.key, &photo.picture))
+    });
+    let (mut duties, mut others, mut own) = (HashMap::new(), Vec::new(), Vec::new());
+    let mut embedded = Embedded::new();
+    for (key, picture) in distinct {
+        match in_flight.ask(key) {
+            Asked::Other(held) => others.push((key, picture, held)),
+            // Asked of the state after it was not found in flight: what leaves there is committed.
+            Asked::First(_) if stored.stores(&key) => drop(embedded.insert(key, Ok(None))),
+            Asked::First(duty) => {
+                duties.insert(key, duty);
+                own.push((key, picture));
+            }
         }
     }
-    let mut embedded = embed_pixels(embedder, decoded);
-    embed_encoded(embedder, &encoded, &mut embedded);
-    embedded
+    embed_each(embedder, &own, &mut embedded);
+    let mut held: Vec<Held<Outcome>> = Vec::with_capacity(duties.len() + others.len());
+    let answer = |(key, duty): (PhotoKey, Duty<Outcome>)| Some(duty.answer(embedded.get(&key)?.clone()));
+    held.extend(duties.into_iter().filter_map(answer));
+    let mut left = Vec::new();
+    for (key, picture, other) in others {
+        match other.wait() {
+            Some(outcome) => {
+                embedded.insert(key, outcome);
+                held.push(other);
+            }
+            None if stored.stores(&key) => drop(embedded.insert(key, Ok(None))),
+            None => left.push((key, picture)),
+        }
+    }
+    embed_each(embedder, &left, &mut embedded);
+    (embedded, held)
+}
+
+fn embed_each(embedder: &Embedder, pictures: &[(PhotoKey, &Picture)], embedded: &mut Embedded) {
+    let (mut decoded, mut encoded) = (Vec::new(), Vec::new());
+    for (key, picture) in pictures {
+        match picture {
+            Picture::Pixels(pixels) => decoded.push((*key, pixels)),
+            Picture::Encoded(picture) => encoded.push((*key, picture)),
+            Picture::Known | Picture::Given(_) => {}
+        }
+    }
+    embedded.extend(embed_pixels(embedder, decoded));
+    embed_encoded(embedder, &encoded, embedded);
 }
 
 fn embed_pixels(embedder: &Embedder, pictures: Vec<(PhotoKey, &Pixels)>) -> Embedded {
@@ -67,7 +132,8 @@ fn embed_pixels(embedder: &Embedder, pictures: Vec<(PhotoKey, &Pixels)>) -> Embe
         reason: DeadLetterReason::InferenceFailed,
         detail: error.to_string(),
     };
-    keys.into_iter().zip(embedder.embed_batch(pictures).into_iter().map(|r| r.map_err(failed))).collect()
+    let outcomes = embedder.embed_batch(pictures).into_iter().map(|found| found.map(Some).map_err(failed));
+    keys.into_iter().zip(outcomes).collect()
 }
 
 /// Decodes a few pictures, embeds them, drops their pixels, and goes on with the next.
@@ -108,7 +174,7 @@ fn finish(
     let content = match picture {
         Picture::Known => None,
         Picture::Pixels(_) | Picture::Encoded(_) => match embedded.get(&key)? {
-            Ok(content) => Some(content.clone()),
+            Ok(content) => content.clone(),
             Err(given_up) => {
                 give_up(photo_id, given_up.clone());
                 return None;

@@ -4,7 +4,7 @@
 mod common;
 
 use common::toys::{self, Shape, ToyEmbedder};
-use embed::{EmbedConfig, Embedder, embed_events};
+use embed::{EmbedConfig, Embedder, StoredPhotos, embed_events};
 use records::{
     AccountId, Batch, CheckpointDelta, DeadLetterReason, Embedding, FetchedEvent, FetchedPhoto, GivenFace,
     Origin, PackId, PartitionId, PhotoId, PhotoKey, Picture, Position, ProfileFacts, Span, Stage, StagedBody,
@@ -39,6 +39,49 @@ fn given(values: &[f32], pack: Option<&str>) -> GivenFace {
         embedding: Some(Embedding::normalised(values).unwrap()),
         pack: pack.map(|pack| PackId::new(pack).unwrap()),
     }
+}
+
+/// A state that has every picture, or none.
+struct Stored(bool);
+
+impl StoredPhotos for Stored {
+    fn stores(&self, _: &PhotoKey) -> bool {
+        self.0
+    }
+}
+
+#[test]
+fn a_picture_of_several_batches_is_embedded_once() {
+    let Some(runtime) = common::runtime() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let shape = Shape { any_batch: true, axis: true, mixes: false };
+    let pack = toys::pack(folder.path(), shape, ToyEmbedder::Plain, |_| {});
+    let config = EmbedConfig { thumbnails: true, thumbnail_px: 32, ..EmbedConfig::default() };
+    let embedder = Embedder::new(&runtime, &pack, config).unwrap();
+    let show = |stored: bool| {
+        let photos = vec![photo("1", b"x", Picture::Pixels(toys::plain(64, [255, 250, 240])))];
+        let body = StagedBody::Replace { photos, facts: ProfileFacts::default() };
+        let batch = Batch::new(vec![event("a", body)], CheckpointDelta::default());
+        let (done, uncommitted) = embed_events(&embedder, batch, &Stored(stored));
+        // Where the thumbnail lies tells whether it is another one.
+        let content = done.items[0].photos()[0].content.clone();
+        (content.map(|content| content.thumbnail.unwrap().as_ptr()), uncommitted)
+    };
+    let (first, uncommitted) = show(false);
+    let (second, also) = show(false);
+    assert!(first.is_some() && first == second, "taken from the first batch");
+    drop(uncommitted);
+    assert_eq!(show(true).0, second, "the second still holds it, and its content was promised");
+    drop(also);
+    assert_eq!(show(true).0, None, "the state has it");
+    let (again, _uncommitted) = show(false);
+    assert!(again.is_some(), "neither has it");
+    // Of batches at once one embeds it and the others wait.
+    let at_once: Vec<_> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..4).map(|_| scope.spawn(|| show(false).0.map(|at| at as usize))).collect();
+        all.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(at_once, [again.map(|at| at as usize); 4]);
 }
 
 #[test]
@@ -76,7 +119,7 @@ fn every_photo_ends_in_its_event_or_in_the_dead_letters() {
     let earlier = batch.items[0].origin.dead_letter(Stage::Fetch, DeadLetterReason::NotFound, "gone");
     batch.dead.push(earlier.clone());
 
-    let done = embed_events(&embedder, batch);
+    let (done, _) = embed_events(&embedder, batch, &Stored(false));
     assert_eq!(done.delta, delta);
     let accounts: Vec<&str> = done.items.iter().map(|event| event.account.as_str()).collect();
     assert_eq!(accounts, ["a", "b", "c", "d", "e"]);

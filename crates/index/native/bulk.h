@@ -6,6 +6,7 @@
 // side by side.
 #pragma once
 
+#include "bytes.h"
 #include "parts.h"
 
 #include <algorithm>
@@ -188,25 +189,54 @@ int fx_bulk_fits(const Index* index) {
     return ivf && ivf->metric_type == faiss::METRIC_INNER_PRODUCT && decodes(ivf);
 }
 
+// The queries `x` (n rows) and the codebook of the index in 8 bits, for pairs above the radius; null if the processor does not multiply bytes, or codes
+// are not made of them.
+int fx_bytes_new(const Index* index, const float* x, size_t n, float radius, FxBytes** out) {
+    return guarded([&] {
+        auto pq = multiplies_bytes() ? byte_codes(need_lists(index)) : nullptr;
+        *out = pq ? in_bytes(pq, x, n, radius).release() : nullptr;
+    });
+}
+
+void fx_bytes_free(FxBytes* bytes) {
+    delete bytes;
+}
+
 // Everything above the radius in the lists `first` to `last` (exclusive). `starts` (last - first + 1 of them) tell
-// where in `queries` the numbers of the rows of `x` begin that visit each list.
+// where in `queries` the numbers of the rows of `x` begin that visit each list. With `bytes`, made of the same queries and
+// radius for an index with the same codebook, scores are rounded and a little below the radius counts too.
 int fx_bulk_lists(
-        const Index* view, const float* x, size_t first, size_t last, const uint64_t* starts,
+        const Index* view, const float* x, const FxBytes* bytes, size_t first, size_t last, const uint64_t* starts,
         const uint32_t* queries, float radius, FxPairs** out) {
     return guarded([&] {
         static const Tile tile = choose_tile();
         auto ivf = need_lists(view);
         size_t d = ivf->d;
+        auto pq = byte_codes(ivf);
+        if (bytes && !(pq && pq->pq.d == bytes->d && pq->pq.dsub == bytes->part && pq->pq.ksub == bytes->entries)) {
+            throw std::invalid_argument("the queries in 8 bits are for another codebook");
+        }
         auto result = std::make_unique<FxPairs>();
-        std::vector<float> rows(ROWS * d);
+        std::vector<float> rows;
+        std::vector<uint8_t> byte_rows;
         for (size_t list = first; list < last; list++) {
             size_t from = starts[list - first], to = starts[list - first + 1];
             size_t size = ivf->invlists->list_size(list);
             if (from == to || size == 0) {
                 continue;
             }
-            const uint8_t* codes = ivf->invlists->get_codes(list);
             const idx_t* ids = ivf->invlists->get_ids(list);
+#if defined(__x86_64__)
+            if (bytes) {
+                list_in_bytes(*bytes, ivf, list, queries + from, to - from, byte_rows,
+                              [&](uint32_t query, size_t row, float score) {
+                                  result->found.push_back({static_cast<uint64_t>(ids[row]), query, score});
+                              });
+                continue;
+            }
+#endif
+            const uint8_t* codes = ivf->invlists->get_codes(list);
+            rows.resize(ROWS * d);
             for (size_t at = 0; at < size; at += ROWS) {
                 size_t n = std::min(ROWS, size - at);
                 decode(ivf, codes + at * ivf->code_size, n, rows.data());

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use crate::IndexError;
 use crate::bulk_scan::{Scan, flat_part, list_part};
-use crate::exact::{ExactVectors, Neighbour, check_vectors};
+use crate::exact::{ExactVectors, Neighbour, Reach, check_vectors};
 use crate::index::{FaceIndex, State};
 use crate::ordinals::{OrdinalSet, check_ordinal};
 use crate::rows::{Form, Part, Prepared, Rows};
@@ -66,45 +66,115 @@ impl Block {
     }
 }
 
+/// What can be worked out of vectors while it is not yet known which of them will be a block, and under which numbers.
+pub struct Ahead {
+    form: Form,
+    dimension: usize,
+    vectors: Vec<f32>,
+    /// Lists that each vector visits, best first; none without lists.
+    nprobe: usize,
+    visits: Vec<i64>,
+    codes: Vec<u8>,
+}
+
+impl Ahead {
+    /// Vectors in it.
+    pub fn len(&self) -> usize {
+        self.vectors.len() / self.dimension
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.vectors.is_empty()
+    }
+
+    /// These rows of it, in this order.
+    fn take(&self, rows: &[u32]) -> Self {
+        let count = self.len().max(1);
+        Self {
+            form: self.form.clone(),
+            dimension: self.dimension,
+            vectors: gathered(&self.vectors, self.dimension, rows),
+            nprobe: self.nprobe,
+            visits: gathered(&self.visits, self.visits.len() / count, rows),
+            codes: gathered(&self.codes, self.codes.len() / count, rows),
+        }
+    }
+}
+
+/// The rows of a table with so many values each.
+fn gathered<T: Copy>(values: &[T], each: usize, rows: &[u32]) -> Vec<T> {
+    let mut out = Vec::with_capacity(each * rows.len());
+    for row in rows {
+        out.extend_from_slice(
+            values.get(*row as usize * each..(*row as usize + 1) * each).unwrap_or_default(),
+        );
+    }
+    out
+}
+
 impl FaceIndex {
+    /// Works ahead on vectors (row-major, of unit length, as the store will keep them).
+    ///
+    /// # Errors
+    /// As [`FaceIndex::apply`].
+    pub fn work_ahead(&self, vectors: Vec<f32>) -> Result<Ahead, IndexError> {
+        check_vectors(self.dimension, &vectors)?;
+        let form = self.read_state()?.form.clone();
+        let mut ahead = Ahead {
+            form: form.clone(),
+            dimension: self.dimension,
+            vectors,
+            nprobe: 1,
+            visits: Vec::new(),
+            codes: Vec::new(),
+        };
+        if let (Form::Lists(model), false) = (&form, ahead.is_empty()) {
+            let transformed = model.native.transformed_cow(&ahead.vectors)?;
+            ahead.nprobe = self.nprobe(&form).clamp(1, model.lists().max(1));
+            ahead.visits = model.coarse.best_lists(&transformed, ahead.nprobe)?.0;
+            let lists: Vec<i64> = ahead.visits.iter().step_by(ahead.nprobe).copied().collect();
+            ahead.codes = model.native.encode(&transformed, &lists)?;
+        }
+        Ok(ahead)
+    }
+
     /// Prepares vectors (row-major, of unit length, as the store will keep them) whose ordinals count up from `first`.
     ///
     /// # Errors
     /// As [`FaceIndex::apply`].
     pub fn block(&self, first: u64, vectors: Vec<f32>) -> Result<Block, IndexError> {
-        let rows = check_vectors(self.dimension, &vectors)?;
-        let ordinals: Vec<u64> = (first..first + rows as u64).collect();
-        ordinals.last().map_or(Ok(()), |last| check_ordinal(*last))?;
-        let form = self.read_state()?.form.clone();
-        let mut block = Block {
-            form: form.clone(),
-            first,
-            vectors,
-            ordinals,
-            nprobe: 1,
-            visits: Vec::new(),
-            prepared: Prepared::Plain,
-            own: None,
-        };
-        if let (Form::Lists(model), false) = (&form, block.is_empty()) {
-            let transformed = model.native.transformed_cow(&block.vectors)?;
-            block.nprobe = self.nprobe(&form).clamp(1, model.lists().max(1));
-            block.visits = model.coarse.best_lists(&transformed, block.nprobe)?.0;
-            let lists: Vec<i64> = block.visits.iter().step_by(block.nprobe).copied().collect();
-            let codes = model.native.encode(&transformed, &lists)?;
-            drop(transformed);
-            block.prepared = Prepared::Codes { lists, codes };
-            if model.native.fits_bulk() {
-                let mut own = Rows::new(&form)?;
-                own.push(&block.ordinals, &block.vectors, &block.prepared)?;
-                block.own = Some(own);
-            }
-        }
-        Ok(block)
+        self.numbered(first, self.work_ahead(vectors)?)
     }
 
-    /// Every stored face, and every other one of the block, whose exact cosine to a vector of the block reaches
-    /// `threshold`, nearest first; one list for each of `asking` (row numbers).
+    /// The same of these rows of vectors that were worked on ahead.
+    ///
+    /// # Errors
+    /// As [`FaceIndex::apply`].
+    pub fn block_of(&self, first: u64, ahead: &Ahead, rows: &[u32]) -> Result<Block, IndexError> {
+        let taken = ahead.take(rows);
+        let same = self.read_state()?.form.same_as(&taken.form);
+        // Otherwise the index was promoted meanwhile.
+        if same { self.numbered(first, taken) } else { self.block(first, taken.vectors) }
+    }
+
+    fn numbered(&self, first: u64, ahead: Ahead) -> Result<Block, IndexError> {
+        let ordinals: Vec<u64> = (first..first + ahead.len() as u64).collect();
+        ordinals.last().map_or(Ok(()), |last| check_ordinal(*last))?;
+        let Ahead { form, vectors, nprobe, visits, codes, .. } = ahead;
+        let (mut prepared, mut own) = (Prepared::Plain, None);
+        if let (Form::Lists(model), false) = (&form, ordinals.is_empty()) {
+            prepared = Prepared::Codes { lists: visits.iter().step_by(nprobe).copied().collect(), codes };
+            if model.native.fits_bulk() {
+                let rows = own.insert(Rows::new(&form)?);
+                rows.push(&ordinals, &vectors, &prepared)?;
+            }
+        }
+        Ok(Block { form, first, vectors, ordinals, nprobe, visits, prepared, own })
+    }
+
+    /// Every stored face, and every other one of the block, within `reach` of a vector of the block by exact cosine,
+    /// nearest first; one list for each of `asking` (row numbers).
     ///
     /// # Errors
     /// As [`FaceIndex::find_neighbours`].
@@ -112,13 +182,14 @@ impl FaceIndex {
         &self,
         block: &mut Block,
         asking: &[u32],
-        threshold: f32,
+        reach: impl Into<Reach>,
         exact: &dyn ExactVectors,
     ) -> Result<Vec<Vec<Neighbour>>, IndexError> {
+        let reach = reach.into();
         loop {
             let state = self.read_state()?;
             if state.form.same_as(&block.form) {
-                break self.search_block(state, block, asking, threshold, exact);
+                break self.search_block(state, block, asking, reach, exact);
             }
             drop(state);
             // The index was promoted meanwhile.
@@ -131,10 +202,10 @@ impl FaceIndex {
         state: std::sync::RwLockReadGuard<'_, State>,
         block: &Block,
         asking: &[u32],
-        threshold: f32,
+        reach: Reach,
         exact: &dyn ExactVectors,
     ) -> Result<Vec<Vec<Neighbour>>, IndexError> {
-        let scan = Scan::new(self, &block.form, &block.vectors, asking, threshold)?;
+        let scan = Scan::new(self, &block.form, &block.vectors, asking, reach)?;
         let mut hits: Vec<Vec<Hit>> = vec![Vec::new(); asking.len()];
         let mut committed = Vec::new();
         if scan.fits(block.nprobe) {
@@ -156,7 +227,7 @@ impl FaceIndex {
             }
         } else {
             drop(state);
-            committed = self.find_neighbours(&scan.asking_vectors(), threshold, None, exact)?;
+            committed = self.find_neighbours(&scan.asking_vectors(), reach, None, exact)?;
             let none = OrdinalSet::default();
             flat_part(&scan, &block.ordinals, &block.vectors, &none, &mut hits)?;
         }

@@ -1,16 +1,14 @@
 //! Comparing the vectors of a block with one part of the index, and exactly with what came of it.
 
-use std::collections::HashMap;
-
 use rayon::prelude::*;
 use records::Cosine;
 
 use crate::bulk::Block;
 use crate::coarse::dot;
-use crate::exact::{ExactVectors, Neighbour, read_exact, sort_neighbours};
+use crate::exact::{ExactVectors, Neighbour, Reach, read_exact, sort_neighbours};
 use crate::index::FaceIndex;
 use crate::model::Calibration;
-use crate::native::{Native, Pairs, Visits, bulk_flat};
+use crate::native::{Bytes, Native, Pairs, Visits, bulk_flat};
 use crate::ordinals::OrdinalSet;
 use crate::rows::Form;
 use crate::search::{Hit, ROUNDING};
@@ -27,6 +25,9 @@ const QUICK: f32 = 1e-3;
 /// Exact vectors read at once: 16 MB at 512 dimensions.
 const READ: usize = 8192;
 
+/// The place of a row that does not ask.
+const NOWHERE: u32 = u32::MAX;
+
 /// Who asks, and from which score on.
 pub struct Scan<'a> {
     dimension: usize,
@@ -35,12 +36,15 @@ pub struct Scan<'a> {
     vectors: &'a [f32],
     /// The vectors as the lists see them.
     transformed: std::borrow::Cow<'a, [f32]>,
+    /// The same in 8 bits, where that is quicker.
+    bytes: Option<Bytes>,
     asking: &'a [u32],
-    /// Row of a vector -> its place in `asking`.
-    place: HashMap<u32, u32>,
+    /// Row of a vector -> its place in `asking`, or [`NOWHERE`].
+    places: Vec<u32>,
     threshold: f32,
+    /// The raw score above which a face is a candidate.
+    radius: f32,
     calibration: Calibration,
-    margin: f32,
 }
 
 /// Rows by the list that they visit: those of list `l` are `queries[starts[l]..starts[l + 1]]`.
@@ -56,7 +60,7 @@ impl<'a> Scan<'a> {
         form: &'a Form,
         vectors: &'a [f32],
         asking: &'a [u32],
-        threshold: f32,
+        reach: Reach,
     ) -> Result<Self, IndexError> {
         let calibration =
             form.model().map_or(Calibration::exact(index.config.metric), |model| model.facts.calibration);
@@ -64,18 +68,31 @@ impl<'a> Scan<'a> {
             Form::Lists(model) => model.native.transformed_cow(vectors)?,
             Form::Flat | Form::Opaque(_) => vectors.into(),
         };
+        // As in a search one by one: coarse codes err by more than the configured margin allows for.
+        let margin = index.config.candidate_margin.max(3.0 * calibration.error);
+        let radius = calibration.raw(reach.candidates(margin) - ROUNDING);
+        let bytes = match form {
+            Form::Lists(model) => model.native.bytes(&transformed, radius)?,
+            Form::Flat | Form::Opaque(_) => None,
+        };
+        let mut places = vec![NOWHERE; vectors.len() / index.dimension];
+        for (row, place) in asking.iter().zip(0..) {
+            if let Some(at) = places.get_mut(*row as usize) {
+                *at = place;
+            }
+        }
         Ok(Self {
+            bytes,
             dimension: index.dimension,
             metric: index.config.metric,
             form,
             vectors,
             transformed,
             asking,
-            place: asking.iter().zip(0..).map(|(row, place)| (*row, place)).collect(),
-            threshold,
+            places,
+            threshold: reach.from,
+            radius,
             calibration,
-            // As in a search one by one: coarse codes err by more than the configured margin allows for.
-            margin: index.config.candidate_margin.max(3.0 * calibration.error),
         })
     }
 
@@ -125,13 +142,16 @@ impl<'a> Scan<'a> {
         ByList { starts, queries }
     }
 
+    /// The place in `asking` of a row that asks.
+    fn place(&self, row: u32) -> Option<usize> {
+        self.places.get(row as usize).filter(|place| **place != NOWHERE).map(|place| *place as usize)
+    }
+
     /// Puts pairs where they belong.
     fn keep(&self, pairs: Vec<Pairs>, hits: &mut [Vec<Hit>], hit: impl Fn(u64, u32, f32) -> Option<Hit>) {
         for pair in pairs.iter().flat_map(|pairs| pairs.as_slice()) {
-            if let (Some(place), Some(hit)) =
-                (self.place.get(&pair.query), hit(pair.id, pair.query, pair.score))
-            {
-                hits[*place as usize].push(hit);
+            if let (Some(place), Some(hit)) = (self.place(pair.query), hit(pair.id, pair.query, pair.score)) {
+                hits[place].push(hit);
             }
         }
     }
@@ -172,8 +192,8 @@ impl<'a> Scan<'a> {
             .collect();
         for (a, b, cosine) in judged {
             for (row, other) in [(a, b), (b, a)] {
-                if let Some(place) = self.place.get(&row) {
-                    found[*place as usize].push(Neighbour { ordinal: block.ordinal(other), cosine });
+                if let Some(place) = self.place(row) {
+                    found[place].push(Neighbour { ordinal: block.ordinal(other), cosine });
                 }
             }
         }
@@ -219,7 +239,6 @@ pub fn list_part(
     gone: &OrdinalSet,
     hits: &mut [Vec<Hit>],
 ) -> Result<(), IndexError> {
-    let radius = scan.calibration.raw(scan.threshold - scan.margin - ROUNDING);
     let lists = visits.starts.len().saturating_sub(1);
     let pairs: Vec<Pairs> = (0..lists.div_ceil(LISTS_AT_ONCE))
         .into_par_iter()
@@ -228,7 +247,12 @@ pub fn list_part(
             let (from, to) = (visits.starts[first], visits.starts[last]);
             let starts: Vec<u64> = visits.starts[first..=last].iter().map(|at| at - from).collect();
             let queries = &visits.queries[from as usize..to as usize];
-            view.bulk_lists(&scan.transformed, &Visits { first, starts: &starts, queries }, radius)
+            view.bulk_lists(
+                &scan.transformed,
+                scan.bytes.as_ref(),
+                &Visits { first, starts: &starts, queries },
+                scan.radius,
+            )
         })
         .collect::<Result<_, _>>()?;
     scan.keep(pairs, hits, |ordinal, _, raw| {
@@ -264,8 +288,8 @@ pub fn flat_part(
         })
         .collect::<Result<_, IndexError>>()?;
     for (query, hit) in pairs.into_iter().flatten() {
-        if let Some(place) = scan.place.get(&query) {
-            hits[*place as usize].push(hit);
+        if let Some(place) = scan.place(query) {
+            hits[place].push(hit);
         }
     }
     Ok(())

@@ -134,6 +134,30 @@ pub(crate) fn check_vector(row: usize, vector: &[f32]) -> Result<(), IndexError>
     Err(IndexError::InvalidVector { row, source })
 }
 
+/// From which cosine on stored faces are looked for.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Reach {
+    /// The least cosine of what is found.
+    pub from: f32,
+    /// From here on nothing is missed in the lists that are visited. Below, an index of codes finds what its estimates put
+    /// at `from` or above, which is the half of what lies right there.
+    pub surely: f32,
+}
+
+impl From<f32> for Reach {
+    /// Nothing is missed.
+    fn from(threshold: f32) -> Self {
+        Self { from: threshold, surely: threshold }
+    }
+}
+
+impl Reach {
+    /// From which estimate on candidates are taken, if estimates may be off by `margin`.
+    pub(crate) fn candidates(&self, margin: f32) -> f32 {
+        (self.surely - margin).min(self.from)
+    }
+}
+
 /// A stored face near a query, with the exact cosine.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Neighbour {

@@ -198,6 +198,14 @@ impl FaceIndex {
         self.dimension
     }
 
+    /// Whether faces lie in lists now; not so with exact search, nor in an index that FAISS alone understands.
+    ///
+    /// # Errors
+    /// [`IndexError`] if the index is unusable.
+    pub fn has_lists(&self) -> Result<bool, IndexError> {
+        Ok(matches!(self.read_state()?.form, Form::Lists(_)))
+    }
+
     /// Metric.
     pub fn metric(&self) -> Metric {
         self.config.metric

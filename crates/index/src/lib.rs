@@ -42,11 +42,11 @@ mod vector_file;
 
 pub use bench::{BenchInput, BenchParams, BenchReport, MemoryLook, bench, compare_assignment, report};
 pub use block::{KeptVectors, NextRows};
-pub use bulk::Block;
+pub use bulk::{Ahead, Block};
 pub use coarse::{CoarseComparison, compare_assigners, compare_on, half_precision_agreement};
 pub use config::{IndexConfig, Metric};
 pub use error::{IndexError, Remedy};
-pub use exact::{ExactVectors, MemoryVectors, Neighbour};
+pub use exact::{ExactVectors, MemoryVectors, Neighbour, Reach};
 pub use factory::{Factory, named_lists};
 pub use index::FaceIndex;
 pub use info::IndexInfo;

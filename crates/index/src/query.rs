@@ -4,7 +4,7 @@
 //! segments with the tombstones of that same moment.
 
 use crate::IndexError;
-use crate::exact::{ExactVectors, Neighbour, check_vectors, read_exact, sort_neighbours};
+use crate::exact::{ExactVectors, Neighbour, Reach, check_vectors, read_exact, sort_neighbours};
 use crate::index::FaceIndex;
 use crate::ordinals::OrdinalSet;
 use crate::rows::{Form, Part};
@@ -68,29 +68,30 @@ impl FaceIndex {
         Ok(neighbours)
     }
 
-    /// Every stored face whose exact cosine to a query (row-major) reaches `threshold`, nearest first: candidates down
-    /// to `candidate_margin` (or three standard deviations of the estimate) below it, compared with the exact vectors. With exact search nothing
-    /// is missed; with lists, what lies in lists that were not visited is.
+    /// Every stored face within `reach` of a query (row-major) by exact cosine, nearest first: candidates down to
+    /// `candidate_margin` (or three standard deviations of the estimate) below where nothing may be missed, compared with
+    /// the exact vectors. With exact search nothing is missed; with lists, what lies in lists that were not visited is.
     ///
     /// # Errors
     /// As [`FaceIndex::nearest`].
     pub fn find_neighbours(
         &self,
         queries: &[f32],
-        threshold: f32,
+        reach: impl Into<Reach>,
         nprobe: Option<usize>,
         exact: &dyn ExactVectors,
     ) -> Result<Vec<Vec<Neighbour>>, IndexError> {
+        let reach = reach.into();
         let hits = self.collect(queries, nprobe, |batch, part, gone, found| {
-            let margin = if matches!(part, Part::Flat { .. }) {
-                0.0
+            let from = if matches!(part, Part::Flat { .. }) {
+                reach.from
             } else {
                 // Coarse codes estimate cosines with a larger error than the configured margin allows for.
-                self.config.candidate_margin.max(3.0 * batch.estimation_error())
+                reach.candidates(self.config.candidate_margin.max(3.0 * batch.estimation_error()))
             };
-            batch.within(part, threshold - margin, gone, found)
+            batch.within(part, from, gone, found)
         })?;
-        self.compare(queries, hits, threshold, exact)
+        self.compare(queries, hits, reach.from, exact)
     }
 
     /// The same without exact vectors: every stored face whose estimated cosine reaches `threshold`, nearest first.

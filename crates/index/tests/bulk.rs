@@ -49,6 +49,10 @@ fn blocks_find_what_searches_find() {
     for (factory, metric) in [
         ("Flat", Metric::Ip),
         ("IVF32,PQ36", Metric::Ip),
+        // Compared in 8 bits where the processor can.
+        ("IVF32,PQ18", Metric::Ip),
+        ("IVF32,PQ9", Metric::Ip),
+        ("PCA64,IVF32,PQ16", Metric::Ip),
         ("IVF32,Flat", Metric::Ip),
         ("PCA48,IVF32,PQ24", Metric::Ip),
         // These take the road one by one inside.

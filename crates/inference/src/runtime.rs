@@ -62,7 +62,7 @@ impl Runtime {
         let runtime = Self { environment, library, config: config.clone() };
         if let (true, Some(first)) = (config.require, config.providers.first()) {
             runtime
-                .builder(&[*first], runtime.first_device())
+                .builder(&[*first], runtime.first_device(), 1)
                 .map_err(|detail| StartError::ProviderMissing { provider: *first, detail })?;
         }
         Ok(runtime)
@@ -89,21 +89,27 @@ impl Runtime {
     /// [`StartError::ModelRefused`] if the file is missing or no model, [`StartError::ProviderMissing`] if the first
     /// provider is required and cannot run it.
     pub fn session_from_file(&self, path: &Path) -> Result<Session, StartError> {
-        self.session_on(path, self.first_device())
+        self.session_on(path, self.first_device(), self.config.threads())
     }
 
-    /// One session for the model in a file on each configured device, in their order; one in all without a GPU.
+    /// Sessions for the model in a file that work side by side: one on each configured GPU, in their order, or a few that
+    /// share the processor's threads.
     ///
     /// # Errors
     /// As [`Runtime::session_from_file`].
     pub fn sessions_from_file(&self, path: &Path) -> Result<Vec<Session>, StartError> {
+        let (beside, threads) = self.config.beside();
         let mut sessions = Vec::new();
         for device in self.config.sessions() {
-            let session = self.session_on(path, device)?;
+            let session = self.session_on(path, device, threads)?;
             let gpu = session.provider().is_gpu();
             sessions.push(session);
             if !gpu {
                 // The processor took over; it is there once, however many GPUs were hoped for.
+                let more = if sessions.len() == 1 { beside - 1 } else { 0 };
+                for _ in 0..more {
+                    sessions.push(self.session_on(path, device, threads)?);
+                }
                 break;
             }
         }
@@ -114,9 +120,9 @@ impl Runtime {
         self.config.devices.first().copied().unwrap_or(0)
     }
 
-    fn session_on(&self, path: &Path, device: u32) -> Result<Session, StartError> {
+    fn session_on(&self, path: &Path, device: u32, threads: usize) -> Result<Session, StartError> {
         let name = path.display().to_string();
-        self.session(&name, device, |builder| builder.commit_from_file(path))
+        self.session(&name, device, threads, |builder| builder.commit_from_file(path))
     }
 
     /// A session for a model in memory; `name` stands in messages.
@@ -124,7 +130,8 @@ impl Runtime {
     /// # Errors
     /// As [`Runtime::session_from_file`].
     pub fn session_from_bytes(&self, name: &str, model: &[u8]) -> Result<Session, StartError> {
-        self.session(name, self.first_device(), |builder| builder.commit_from_memory(model))
+        let (device, threads) = (self.first_device(), self.config.threads());
+        self.session(name, device, threads, |builder| builder.commit_from_memory(model))
     }
 
     /// Tries all configured providers, then leaves out the first again and again, down to the processor alone.
@@ -132,13 +139,14 @@ impl Runtime {
         &self,
         name: &str,
         device: u32,
+        threads: usize,
         commit: impl Fn(&mut SessionBuilder) -> ort::Result<ort::session::Session>,
     ) -> Result<Session, StartError> {
         let refused = |detail: String| StartError::ModelRefused { model: name.to_owned(), detail };
         let mut providers = self.config.providers.as_slice();
         loop {
             let attempt = self
-                .builder(providers, device)
+                .builder(providers, device, threads)
                 .and_then(|mut builder| commit(&mut builder).map_err(|error| error.to_string()));
             let provider = providers.first().copied().unwrap_or(Provider::Cpu);
             let detail = match attempt {
@@ -158,11 +166,11 @@ impl Runtime {
         }
     }
 
-    fn builder(&self, providers: &[Provider], device: u32) -> Result<SessionBuilder, String> {
+    fn builder(&self, providers: &[Provider], device: u32, threads: usize) -> Result<SessionBuilder, String> {
         let plain = |error: ort::Error<SessionBuilder>| error.to_string();
         let mut builder = ort::session::Session::builder(&self.environment)
             .map_err(|error| error.to_string())?
-            .with_intra_threads(self.config.threads())
+            .with_intra_threads(threads)
             .map_err(plain)?
             .with_intra_op_spinning(false)
             .map_err(plain)?
@@ -171,7 +179,8 @@ impl Runtime {
         let device = i32::try_from(device).unwrap_or(0);
         for provider in providers {
             let registered = match provider {
-                Provider::Cpu => ort::ep::CPU::default().register(&mut builder),
+                // Without an arena every tensor is mapped from the system anew: YuNet takes three times as long.
+                Provider::Cpu => ort::ep::CPU::default().with_arena_allocator(true).register(&mut builder),
                 Provider::Cuda => ort::ep::CUDA::default().with_device_id(device).register(&mut builder),
                 Provider::TensorRt => {
                     let engines = ort::ep::TensorRT::default().with_device_id(device);

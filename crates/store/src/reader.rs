@@ -212,8 +212,31 @@ impl Reader {
     /// # Errors
     /// If the store cannot be read.
     pub fn vector_of(&self, ordinal: FaceOrdinal) -> Result<Option<Vec<f32>>, StoreError> {
-        let value = self.get(&self.keyspaces.vectors, ordinal.0.to_be_bytes())?;
-        value.map(|bytes| self.parse_vector(&bytes)).transpose()
+        let mut vector = vec![0.0; self.dimension().unwrap_or(0) as usize];
+        Ok(self.read_vector(ordinal, &mut vector)?.then_some(vector))
+    }
+
+    /// The same, written to `out`, which has the state's dimension; false, and `out` as it was, if there is none.
+    ///
+    /// # Errors
+    /// If the store cannot be read, or the state has another dimension.
+    pub fn read_vector(&self, ordinal: FaceOrdinal, out: &mut [f32]) -> Result<bool, StoreError> {
+        let Some(bytes) = self.get(&self.keyspaces.vectors, ordinal.0.to_be_bytes())? else {
+            return Ok(false);
+        };
+        let (values, rest) = bytes.as_chunks::<2>();
+        if !rest.is_empty() || values.len() != out.len() {
+            let what = "it has another dimension than the state";
+            return Err(StoreError::Malformed { keyspace: "vectors", what });
+        }
+        // In pieces, so that nothing has to be allocated: this is done by the million.
+        let mut halves = [f16::ZERO; 64];
+        for (out, values) in out.chunks_mut(64).zip(values.chunks(64)) {
+            let halves = &mut halves[..values.len()];
+            halves.iter_mut().zip(values).for_each(|(half, value)| *half = f16::from_le_bytes(*value));
+            halves.convert_to_f32_slice(out);
+        }
+        Ok(true)
     }
 
     /// The vector of the face.
@@ -379,18 +402,6 @@ impl Reader {
         let path = self.path.clone();
         rows.map(move |row| row.into_inner().map_err(|source| StoreError::engine(&path, source)))
             .filter(|row| !matches!(row, Ok((key, _)) if **key == keys::STAMP))
-    }
-
-    fn parse_vector(&self, bytes: &[u8]) -> Result<Vec<f32>, StoreError> {
-        let (values, rest) = bytes.as_chunks::<2>();
-        if !rest.is_empty() || Some(values.len() as u32) != self.dimension() {
-            let what = "it has another dimension than the state";
-            return Err(StoreError::Malformed { keyspace: "vectors", what });
-        }
-        let halves: Vec<f16> = values.iter().map(|value| f16::from_le_bytes(*value)).collect();
-        let mut vector = vec![0.0; halves.len()];
-        halves.convert_to_f32_slice(&mut vector);
-        Ok(vector)
     }
 }
 

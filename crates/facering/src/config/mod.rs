@@ -262,7 +262,7 @@ mod tests {
         fn any_value_is_taken_or_named(
             key in proptest::sample::select(vec!["fetch.timeout_ms", "fetch.concurrency", "source.batch_events",
                 "index.seal_at", "state.cache_mib", "output.every_s", "clusters.min_score", "embed.max_faces",
-                "pipeline.stop_timeout_s", "serve.max_body_bytes", "inference.intra_threads"]),
+                "pipeline.stop_timeout_s", "pipeline.vector_cache_mib", "serve.max_body_bytes", "inference.intra_threads"]),
             value in "-?[0-9]{1,22}(\\.[0-9]{1,3})?|true|nan|inf|\\[\\]|[a-z]{0,6}",
         ) {
             let mut layers = Layers::default();

@@ -25,11 +25,13 @@ pub struct PipelineConfig {
     pub kind: PipelineKind,
     /// How long a stop (SIGTERM, Ctrl-C) may take to finish work in flight, in seconds, before it is abandoned.
     pub stop_timeout_s: u64,
+    /// Memory for vectors of stored faces that new ones were compared with, in MiB: the same are needed again and again.
+    pub vector_cache_mib: usize,
 }
 
 impl Default for PipelineConfig {
     fn default() -> Self {
-        Self { kind: PipelineKind::Stream, stop_timeout_s: 30 }
+        Self { kind: PipelineKind::Stream, stop_timeout_s: 30, vector_cache_mib: 128 }
     }
 }
 
@@ -42,6 +44,10 @@ impl PipelineConfig {
                 "stop_timeout_s".into(),
                 format!("is {}; 1 to 3600 are allowed", self.stop_timeout_s),
             ));
+        }
+        let cache = self.vector_cache_mib;
+        if !(1..=1 << 20).contains(&cache) {
+            problems.push(("vector_cache_mib".into(), format!("is {cache}; 1 to 1048576 are allowed")));
         }
         problems
     }

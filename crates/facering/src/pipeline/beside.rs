@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use ingest::{ParquetConfig, Positions, Source, SourceConfig, SourceMessage};
-use records::ProfileEvent;
+use records::{Batch, ProfileEvent};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::flow::Work;
@@ -17,7 +17,7 @@ const GONE: &str =
 /// Where a further source joins a running flow.
 pub struct Beside {
     /// Does not keep the flow going: it ends when its own source does.
-    pub to_fetch: mpsc::WeakSender<Work<ProfileEvent>>,
+    pub to_fetch: mpsc::WeakSender<Work<Batch<ProfileEvent>>>,
     /// How far the state has read each file.
     pub positions: Arc<dyn Positions>,
     /// Set when the process is to stop.
@@ -43,7 +43,7 @@ impl Beside {
 async fn take_in(
     source: ParquetConfig,
     positions: Arc<dyn Positions>,
-    to_fetch: mpsc::Sender<Work<ProfileEvent>>,
+    to_fetch: mpsc::Sender<Work<Batch<ProfileEvent>>>,
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<u64> {
     tracing::info!(path = %source.path.display(), "a backfill begins beside the stream");

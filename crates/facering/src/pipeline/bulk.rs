@@ -1,14 +1,17 @@
 //! The bulk road of a backfill: the index trained before the first row, the faces of a batch compared and added as one
 //! block. What comes out is what the road one by one gives.
 
+use std::collections::HashMap;
+
 use anyhow::Context;
-use index::{Block, FaceIndex};
-use ingest::{FacesAhead, SourceConfig};
+use index::{Ahead, Block, FaceIndex, Reach};
+use ingest::SourceConfig;
 use rayon::prelude::*;
-use records::{FaceKey, FaceLink, FaceOrdinal};
+use records::{Batch, EmbeddedEvent, FaceKey, FaceLink, FaceOrdinal};
 use store::{Committed, LogEntry, NewFace, Reader};
 
-use super::neighbours::{Hashes, MOST_LINKS, StoredVectors, committed_face, link, stored_form};
+use super::neighbours::{CommittedFaces, Hashes, MOST_LINKS, StoredVectors, link, stored_form};
+use super::vector_cache::VectorCache;
 use crate::config::Settings;
 use crate::state::State;
 
@@ -20,38 +23,75 @@ pub fn fits(new: &[NewFace]) -> bool {
     new.len() >= FROM && new.windows(2).all(|pair| pair[0].ordinal.0 + 1 == pair[1].ordinal.0)
 }
 
+/// The faces of a batch, with what the index can work out before it is known which of them are new: by far the largest
+/// part of it while the batch before this one is still being committed.
+pub struct FacesAhead {
+    rows: HashMap<FaceKey, u32>,
+    index: Ahead,
+}
+
+impl FacesAhead {
+    /// Of a batch with enough faces for a block, for an index with lists; otherwise `None`.
+    ///
+    /// # Errors
+    /// If the index fails. Faces of another dimension are left for whoever commits the batch to refuse.
+    pub fn of(batch: &Batch<EmbeddedEvent>, index: &FaceIndex) -> anyhow::Result<Option<Self>> {
+        let photos = batch.items.iter().flat_map(|event| event.photos());
+        let contents = photos.filter_map(|photo| Some((photo.key, photo.content.as_ref()?)));
+        let faces = contents.flat_map(|(photo, content)| content.faces.iter().map(move |face| (photo, face)));
+        let faces: Vec<_> =
+            faces.filter(|(_, face)| face.embedding.dimension() == index.dimension()).collect();
+        if faces.len() < FROM || !index.has_lists()? {
+            return Ok(None);
+        }
+        let keys: Vec<FaceKey> =
+            faces.par_iter().map(|(photo, face)| FaceKey::new(*photo, &face.embedding)).collect();
+        // A face that stands there twice has the same vector in both places.
+        let rows: HashMap<FaceKey, u32> = keys.into_iter().zip(0..).collect();
+        let mut vectors = vec![0.0; faces.len() * index.dimension()];
+        vectors
+            .par_chunks_exact_mut(index.dimension())
+            .zip(&faces)
+            .for_each(|(row, (_, face))| row.copy_from_slice(&stored_form(face.embedding.as_slice())));
+        let ahead = index.work_ahead(vectors).context("the lists of new faces cannot be found")?;
+        Ok(Some(Self { rows, index: ahead }))
+    }
+
+    /// The rows of these faces, if all are among them.
+    fn rows_of(&self, new: &[NewFace]) -> Option<Vec<u32>> {
+        new.iter().map(|face| self.rows.get(&face.key).copied()).collect()
+    }
+}
+
 /// Links between the new faces and the committed ones, and among the new faces; and the block to feed the index with.
 pub fn links(
     new: &[NewFace],
+    ahead: Option<&FacesAhead>,
     reader: &Reader,
     index: &FaceIndex,
-    floor: f32,
+    cache: &VectorCache,
+    reach: Reach,
 ) -> anyhow::Result<(Vec<FaceLink>, Block)> {
     let first = new.first().map_or(0, |face| face.ordinal.0);
-    let vectors: Vec<Vec<f32>> = new.par_iter().map(|face| stored_form(face.embedding.as_slice())).collect();
     let told = "the neighbours of new faces cannot be searched";
-    let mut block = index.block(first, vectors.concat()).context(told)?;
-    drop(vectors);
+    let block = match ahead.and_then(|ahead| Some((ahead, ahead.rows_of(new)?))) {
+        Some((ahead, rows)) => index.block_of(first, &ahead.index, &rows),
+        None => {
+            let vectors: Vec<Vec<f32>> =
+                new.par_iter().map(|face| stored_form(face.embedding.as_slice())).collect();
+            index.block(first, vectors.concat())
+        }
+    };
+    let mut block = block.context(told)?;
     let asking: Vec<u32> = (0..).zip(new).filter(|(_, face)| face.linkable).map(|(row, _)| row).collect();
-    let exact = StoredVectors::new(reader, index.dimension());
-    let mut found = index.block_neighbours(&mut block, &asking, floor, &exact).context(told)?;
+    let exact = StoredVectors::cached(reader, index.dimension(), cache);
+    let mut found = index.block_neighbours(&mut block, &asking, reach, &exact).context(told)?;
     found.iter_mut().for_each(|neighbours| neighbours.truncate(MOST_LINKS));
 
-    // Each committed face is looked up once, whoever found it.
-    let mut committed: Vec<u64> = found
-        .iter()
-        .flatten()
-        .map(|neighbour| neighbour.ordinal)
-        .filter(|ordinal| *ordinal < first)
-        .collect();
-    committed.par_sort_unstable();
-    committed.dedup();
-    let faces: Vec<Option<(FaceKey, Hashes)>> = committed
-        .par_iter()
-        .map(|ordinal| committed_face(reader, FaceOrdinal(*ordinal)))
-        .collect::<anyhow::Result<_>>()?;
+    let named = found.iter().flatten().map(|neighbour| neighbour.ordinal);
+    let committed = CommittedFaces::read(reader, named.filter(|ordinal| *ordinal < first).collect())?;
     let face_at = |ordinal: u64| match ordinal.checked_sub(first) {
-        None => faces[committed.binary_search(&ordinal).ok()?],
+        None => committed.get(FaceOrdinal(ordinal)).copied(),
         Some(row) => {
             let face = new.get(usize::try_from(row).ok()?)?;
             face.linkable.then(|| (face.key, Hashes::of(face)))
@@ -106,7 +146,7 @@ pub async fn train_first(settings: &Settings, state: &State) -> anyhow::Result<(
     let (source, store, index) = (source.clone(), state.store.clone(), std::sync::Arc::clone(&state.index));
     let training = tokio::task::spawn_blocking(move || {
         let reader = store.reader();
-        let Some(ahead) = FacesAhead::open(&source)? else { return Ok(()) };
+        let Some(ahead) = ingest::FacesAhead::open(&source)? else { return Ok(()) };
         let read: u64 = reader.checkpoint().iter().map(|(_, position)| position.0).sum();
         let Some((factory, wanted)) = index.first_training(ahead.rows().saturating_sub(read))? else {
             return Ok(());

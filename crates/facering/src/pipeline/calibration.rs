@@ -7,6 +7,7 @@
 //!   would count in the end: tau(N) rises with N, and the floor keeps a margin.
 
 use clusters::{PackCalibration, TailPoint};
+use index::Reach;
 use rayon::prelude::*;
 use records::{FaceKey, FaceOrdinal};
 use store::Reader;
@@ -110,11 +111,12 @@ impl Floor {
         Self { pack: pack.clone(), lowest, copy_cosine, budget, looked: None }
     }
 
-    /// The floor at the state's present size. Looks at the state anew whenever it has doubled.
-    pub fn at(&mut self, reader: &Reader) -> anyhow::Result<f32> {
+    /// From which cosine links are kept at the state's present size, and from which none may be missed: from tau(N) on,
+    /// where clusters begin to count them. Looks at the state anew whenever it has doubled.
+    pub fn at(&mut self, reader: &Reader) -> anyhow::Result<Reach> {
         let faces = reader.counts().faces;
         if faces == 0 {
-            return Ok(self.lowest);
+            return Ok(self.lowest.into());
         }
         if self.looked.as_ref().is_none_or(|looked| faces >= looked.faces.saturating_mul(2)) {
             let given = mostly_given(reader)?;
@@ -126,12 +128,14 @@ impl Floor {
             };
             self.looked = Some(Looked { faces, given, calibration });
         }
-        let Some(looked) = &self.looked else { return Ok(self.lowest) };
+        let Some(looked) = &self.looked else { return Ok(self.lowest.into()) };
         if looked.given && looked.faces < ESTIMATE_FROM {
-            return Ok(self.lowest);
+            return Ok(self.lowest.into());
         }
         let margin = if looked.given { ESTIMATED_MARGIN } else { MARGIN };
         let tau = looked.calibration.tau(faces, self.budget);
-        Ok((tau - margin).clamp(self.lowest, self.copy_cosine.max(self.lowest)))
+        let highest = self.copy_cosine.max(self.lowest);
+        let from = (tau - margin).clamp(self.lowest, highest);
+        Ok(Reach { from, surely: tau.clamp(from, highest) })
     }
 }

@@ -12,15 +12,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
+use embed::Uncommitted;
 use index::FaceIndex;
 use records::{AccountId, Batch, Decision, Deed, EmbeddedEvent, StagedBody};
 use store::{Committed, Committer, Forgotten, Planned, Store};
 
-use super::bulk;
+use super::bulk::{self, FacesAhead};
 use super::calibration::Floor;
 use super::neighbours::{self, StoredVectors};
 use super::progress::{Progress, Stage};
 use super::touched::Touched;
+use super::vector_cache::VectorCache;
 use crate::erase;
 use crate::sealing::ThumbnailKey;
 use crate::state::feed_index;
@@ -33,6 +35,16 @@ const SWEEP_AT_MOST: usize = 1000;
 
 /// Log entries let go in one commit, so that no commit takes long.
 const TRIMMED_AT_ONCE: u64 = 20_000;
+
+/// A batch that has been through all stages.
+pub struct Embedded {
+    /// Its events.
+    pub batch: Batch<EmbeddedEvent>,
+    /// What the index knows of its faces already.
+    pub ahead: Option<FacesAhead>,
+    /// What later batches may take from it until it is committed.
+    pub uncommitted: Option<Uncommitted>,
+}
 
 /// What came of a batch.
 pub enum Verdict {
@@ -50,6 +62,7 @@ pub struct Desk {
     floor: Floor,
     thumbnails: Option<ThumbnailKey>,
     touched: Arc<Touched>,
+    cache: VectorCache,
     /// The commits of the last batches, oldest first.
     batches: VecDeque<u64>,
 }
@@ -62,9 +75,11 @@ impl Desk {
         floor: Floor,
         thumbnails: Option<ThumbnailKey>,
         touched: Arc<Touched>,
+        vector_cache_mib: usize,
     ) -> anyhow::Result<Self> {
+        let cache = VectorCache::new(vector_cache_mib, index.dimension());
         let committer = store.committer()?;
-        Ok(Self { store, committer, index, floor, thumbnails, touched, batches: VecDeque::new() })
+        Ok(Self { store, committer, index, floor, thumbnails, touched, cache, batches: VecDeque::new() })
     }
 
     /// Numbers of an embedding of this state.
@@ -73,7 +88,8 @@ impl Desk {
     }
 
     /// Takes a batch into the state.
-    pub fn commit(&mut self, batch: Batch<EmbeddedEvent>, progress: &Progress) -> anyhow::Result<Verdict> {
+    pub fn commit(&mut self, embedded: Embedded, progress: &Progress) -> anyhow::Result<Verdict> {
+        let Embedded { batch, ahead, uncommitted } = embedded;
         let start = Instant::now();
         let batch = self.sealed(batch)?;
         let plan = match self.committer.plan(batch)? {
@@ -89,18 +105,23 @@ impl Desk {
         progress.spent(Stage::Commit, start);
         let start = Instant::now();
         let reader = self.store.reader();
-        let floor = self.floor.at(&reader)?;
+        let reach = self.floor.at(&reader)?;
         // Many at once are compared and added as a block, few one by one.
         let (links, block) = if bulk::fits(plan.new_faces()) {
-            let (links, block) = bulk::links(plan.new_faces(), &reader, &self.index, floor)?;
+            let (links, block) =
+                bulk::links(plan.new_faces(), ahead.as_ref(), &reader, &self.index, &self.cache, reach)?;
             (links, Some(block))
         } else {
-            (neighbours::links(plan.new_faces(), &reader, &self.index, floor)?, None)
+            (neighbours::links(plan.new_faces(), &reader, &self.index, &self.cache, reach)?, None)
         };
         progress.spent(Stage::Search, start);
         let start = Instant::now();
         self.touched.record(reader.commit() + 1, plan.touches());
         let committed = self.committer.commit(plan, &links)?;
+        drop(uncommitted);
+        if committed.faces_removed > 0 {
+            self.cache.clear();
+        }
         if let Some(block) = block {
             bulk::feed(&self.index, &committed, &block)?;
         }
@@ -144,6 +165,7 @@ impl Desk {
     fn sweep(&mut self, before: u64) -> anyhow::Result<()> {
         let swept = self.committer.sweep_orphans(before, SWEEP_AT_MOST)?;
         if swept.photos > 0 {
+            self.cache.clear();
             feed_index(&self.index, &self.store.reader())?;
         }
         Ok(())
@@ -155,6 +177,7 @@ impl Desk {
     /// If it cannot be finished; nobody sees the accounts any more, and the next start or the next call finishes it.
     pub fn forget(&mut self, accounts: &[AccountId]) -> anyhow::Result<Vec<Forgotten>> {
         erase::begin(self.store.path())?;
+        self.cache.clear();
         let mut forgotten = Vec::with_capacity(accounts.len());
         for account in accounts {
             self.touched.everything(self.store.reader().commit() + 1);

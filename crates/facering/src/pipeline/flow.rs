@@ -12,17 +12,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use embed::{Embedder, embed_events};
+use embed::{Embedder, StoredPhotos, embed_events};
 use fetch::{Fetcher, KnownPhotos};
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
+use index::FaceIndex;
 use ingest::{DeadLetters, ParquetConfig, Positions, Source, SourceConfig, SourceMessage};
-use records::{Batch, EmbeddedEvent, FetchedEvent, PhotoKey};
+use records::{Batch, FetchedEvent, PhotoKey};
 use store::Store;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::beside::Beside;
-use super::desk::Desk;
+use super::bulk::FacesAhead;
+use super::desk::{Desk, Embedded};
 use super::progress::Progress;
 use super::publishing::Publisher;
 use super::writing::Writing;
@@ -36,7 +38,7 @@ const EMBEDDED_AT_ONCE: usize = 2;
 
 /// What goes from stage to stage.
 pub(super) enum Work<T> {
-    Batch(Batch<T>),
+    Batch(T),
     /// Told when everything before it is committed.
     Landmark(oneshot::Sender<()>),
 }
@@ -77,6 +79,12 @@ impl KnownPhotos for Known {
     }
 }
 
+impl StoredPhotos for Known {
+    fn stores(&self, key: &PhotoKey) -> bool {
+        self.knows(key)
+    }
+}
+
 /// How far the state has read each partition.
 fn positions(store: &Store) -> Arc<dyn Positions> {
     let store = store.clone();
@@ -93,6 +101,8 @@ pub struct Parts {
     known: Arc<Known>,
     /// Finds and embeds faces.
     pub embedder: Arc<Embedder>,
+    /// Knows the lists of faces.
+    index: Arc<FaceIndex>,
     /// Counts what passed.
     pub progress: Arc<Progress>,
 }
@@ -106,6 +116,7 @@ impl Parts {
             fetcher: Arc::new(fetcher),
             known: Arc::new(Known(state.store.clone())),
             embedder: Arc::new(embedder),
+            index: Arc::clone(&state.index),
             progress: Arc::new(Progress::default()),
         })
     }
@@ -149,7 +160,8 @@ impl Parts {
             runtime.block_on(fetch(&fetcher, &known, &progress, from_source, to_embed, stopped, at_once))
         });
         let (embedder, progress) = (Arc::clone(&self.embedder), Arc::clone(&self.progress));
-        let embedding = tokio::spawn(embed(embedder, progress, from_fetch, to_desk, given_up));
+        let (known, index) = (Arc::clone(&self.known), Arc::clone(&self.index));
+        let embedding = tokio::spawn(embed(embedder, known, index, progress, from_fetch, to_desk, given_up));
         let limit = Duration::from_secs(self.settings.pipeline.stop_timeout_s);
         let writing = Writing {
             desk,
@@ -179,7 +191,7 @@ async fn desk_is_done(given_up: &mut watch::Receiver<bool>) {
 /// Reads the source and passes Kafka's positions back to it.
 async fn read(
     mut source: Source,
-    next: mpsc::Sender<Work<records::ProfileEvent>>,
+    next: mpsc::Sender<Work<Batch<records::ProfileEvent>>>,
     mut committed: watch::Receiver<records::Checkpoint>,
     mut given_up: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
@@ -224,12 +236,12 @@ async fn fetch(
     fetcher: &Fetcher,
     known: &Known,
     progress: &Progress,
-    mut work: mpsc::Receiver<Work<records::ProfileEvent>>,
-    next: mpsc::Sender<Work<FetchedEvent>>,
+    mut work: mpsc::Receiver<Work<Batch<records::ProfileEvent>>>,
+    next: mpsc::Sender<Work<Batch<FetchedEvent>>>,
     mut given_up: watch::Receiver<bool>,
     at_once: usize,
 ) -> anyhow::Result<()> {
-    let one = |work: Work<records::ProfileEvent>| async move {
+    let one = |work: Work<Batch<records::ProfileEvent>>| async move {
         match work {
             Work::Batch(batch) => {
                 let start = Instant::now();
@@ -264,22 +276,29 @@ async fn fetch(
 /// While one batch is finished the next is begun, so that the networks do not run dry between them; they leave in order.
 async fn embed(
     embedder: Arc<Embedder>,
+    known: Arc<Known>,
+    index: Arc<FaceIndex>,
     progress: Arc<Progress>,
-    mut work: mpsc::Receiver<Work<FetchedEvent>>,
-    next: mpsc::Sender<Work<EmbeddedEvent>>,
+    mut work: mpsc::Receiver<Work<Batch<FetchedEvent>>>,
+    next: mpsc::Sender<Work<Embedded>>,
     mut given_up: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let one = |work: Work<FetchedEvent>| {
-        let (embedder, progress) = (Arc::clone(&embedder), Arc::clone(&progress));
+    let one = |work: Work<Batch<FetchedEvent>>| {
+        let (embedder, known) = (Arc::clone(&embedder), Arc::clone(&known));
+        let (progress, index) = (Arc::clone(&progress), Arc::clone(&index));
         async move {
             match work {
                 Work::Batch(batch) => {
                     let start = Instant::now();
-                    let batch = tokio::task::spawn_blocking(move || embed_events(&embedder, batch))
-                        .await
-                        .context("embedding panicked")?;
+                    let embedding = move || embed_events(&embedder, batch, &*known);
+                    let (batch, uncommitted) =
+                        tokio::task::spawn_blocking(embedding).await.context("embedding panicked")?;
                     progress.spent(super::progress::Stage::Embed, start);
-                    anyhow::Ok(Work::Batch(batch))
+                    let working = tokio::task::spawn_blocking(move || {
+                        let ahead = FacesAhead::of(&batch, &index)?;
+                        anyhow::Ok(Embedded { batch, ahead, uncommitted: Some(uncommitted) })
+                    });
+                    anyhow::Ok(Work::Batch(working.await.context("working ahead panicked")??))
                 }
                 Work::Landmark(reached) => Ok(Work::Landmark(reached)),
             }

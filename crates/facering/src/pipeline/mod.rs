@@ -14,6 +14,7 @@ mod progress;
 mod publishing;
 mod snapshots;
 mod touched;
+mod vector_cache;
 mod writing;
 
 use std::sync::Arc;
@@ -218,7 +219,9 @@ pub fn desk_of(settings: &Settings, state: &State, touched: Arc<Touched>) -> any
     let calibration = state.pack.calibration();
     let floor = Floor::new(calibration, index.link_floor, clusters.copy_cosine, clusters.false_neighbours);
     let thumbnails = ThumbnailKey::find(&settings.privacy.thumbnail_key_file)?;
-    let mut desk = Desk::new(state.store.clone(), Arc::clone(&state.index), floor, thumbnails, touched)?;
+    let cache = settings.pipeline.vector_cache_mib;
+    let mut desk =
+        Desk::new(state.store.clone(), Arc::clone(&state.index), floor, thumbnails, touched, cache)?;
     desk.finish_erasing()?;
     Ok(desk)
 }

@@ -10,10 +10,12 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use index::FaceIndex;
+use index::{FaceIndex, Neighbour, Reach};
 use rayon::prelude::*;
 use records::{Cosine, FaceKey, FaceLink, FaceOrdinal, Pdq, PhotoRelation};
 use store::{NewFace, Reader, Store};
+
+use super::vector_cache::VectorCache;
 
 /// Links kept for one new face, nearest first. A face on more pictures than this is so popular that further links would
 /// tell nothing new, and would grow with the square of its pictures.
@@ -39,14 +41,15 @@ pub fn links(
     new: &[NewFace],
     reader: &Reader,
     index: &FaceIndex,
-    floor: f32,
+    cache: &VectorCache,
+    reach: Reach,
 ) -> anyhow::Result<Vec<FaceLink>> {
     let queries: Vec<Query> = new.iter().filter(|face| face.linkable).map(Query::new).collect();
     let Some(first) = queries.first() else { return Ok(Vec::new()) };
     let mut flat = Vec::with_capacity(queries.len() * first.vector.len());
     queries.iter().for_each(|query| flat.extend_from_slice(&query.vector));
     let found = index
-        .find_neighbours(&flat, floor, None, &StoredVectors::new(reader, index.dimension()))
+        .find_neighbours(&flat, reach, None, &StoredVectors::cached(reader, index.dimension(), cache))
         .context("the neighbours of new faces cannot be searched")?;
 
     // By pair, so that two faces of one batch that find each other twice are one link.
@@ -56,17 +59,20 @@ pub fn links(
             links.insert((link.newer, link.older), link);
         }
     };
-    for (query, neighbours) in queries.iter().zip(found) {
-        for neighbour in neighbours.into_iter().take(MOST_LINKS) {
+    let nearest = |neighbours: &'_ Vec<Neighbour>| neighbours.len().min(MOST_LINKS);
+    let named = found.iter().flat_map(|all| &all[..nearest(all)]).map(|neighbour| neighbour.ordinal);
+    let committed = CommittedFaces::read(reader, named.collect())?;
+    for (query, neighbours) in queries.iter().zip(&found) {
+        for neighbour in &neighbours[..nearest(neighbours)] {
             let other = FaceOrdinal(neighbour.ordinal);
-            if let Some((key, hashes)) = committed_face(reader, other)?
+            if let Some((key, hashes)) = committed.get(other)
                 && key.photo != query.key.photo
             {
-                keep(link((query.ordinal, other), neighbour.cosine, (&query.hashes, &hashes)));
+                keep(link((query.ordinal, other), neighbour.cosine, (&query.hashes, hashes)));
             }
         }
     }
-    for link in among(&queries, floor) {
+    for link in among(&queries, reach.from) {
         keep(Some(link));
     }
     Ok(links.into_values().collect())
@@ -95,13 +101,29 @@ pub fn stored_form(vector: &[f32]) -> Vec<f32> {
     rounded
 }
 
-/// A committed face that may link; `None` if it is gone or too poor.
-pub(super) fn committed_face(
-    reader: &Reader,
-    ordinal: FaceOrdinal,
-) -> anyhow::Result<Option<(FaceKey, Hashes)>> {
-    let Some(face) = reader.numbered(ordinal)?.filter(|face| face.linkable) else { return Ok(None) };
-    Ok(Some((face.key, Hashes { photo: face.photo_pdq, face: face.pdq })))
+/// Committed faces, each read once, however many new ones found it.
+pub(super) struct CommittedFaces {
+    ordinals: Vec<u64>,
+    faces: Vec<Option<(FaceKey, Hashes)>>,
+}
+
+impl CommittedFaces {
+    /// Reads the faces with these ordinals, which may repeat.
+    pub fn read(reader: &Reader, mut ordinals: Vec<u64>) -> anyhow::Result<Self> {
+        ordinals.par_sort_unstable();
+        ordinals.dedup();
+        let one = |ordinal: &u64| {
+            let face = reader.numbered(FaceOrdinal(*ordinal))?.filter(|face| face.linkable);
+            Ok(face.map(|face| (face.key, Hashes { photo: face.photo_pdq, face: face.pdq })))
+        };
+        let faces = ordinals.par_iter().map(one).collect::<anyhow::Result<_>>()?;
+        Ok(Self { ordinals, faces })
+    }
+
+    /// One that may link; `None` if it is gone or too poor.
+    pub fn get(&self, ordinal: FaceOrdinal) -> Option<&(FaceKey, Hashes)> {
+        self.faces[self.ordinals.binary_search(&ordinal.0).ok()?].as_ref()
+    }
 }
 
 /// Every pair of one batch at or above the floor.
@@ -162,12 +184,18 @@ fn closer(one: (Option<Pdq>, Option<Pdq>), other: (Option<Pdq>, Option<Pdq>)) ->
 pub struct StoredVectors<'a> {
     reader: &'a Reader,
     dimension: usize,
+    cache: Option<&'a VectorCache>,
 }
 
 impl<'a> StoredVectors<'a> {
     /// Vectors of this state, of the index's dimension.
     pub fn new(reader: &'a Reader, dimension: usize) -> Self {
-        Self { reader, dimension }
+        Self { reader, dimension, cache: None }
+    }
+
+    /// The same, with a cache before them.
+    pub fn cached(reader: &'a Reader, dimension: usize, cache: &'a VectorCache) -> Self {
+        Self { reader, dimension, cache: Some(cache) }
     }
 }
 
@@ -184,9 +212,10 @@ impl index::ExactVectors for StoredVectors<'_> {
         out.par_chunks_mut(EACH * self.dimension).zip(ordinals.par_chunks(EACH)).try_for_each(
             |(rows, ordinals)| {
                 for (row, ordinal) in rows.chunks_exact_mut(self.dimension).zip(ordinals) {
-                    match self.reader.vector_of(FaceOrdinal(*ordinal))? {
-                        Some(vector) if vector.len() == row.len() => row.copy_from_slice(&vector),
-                        _ => {}
+                    let face = FaceOrdinal(*ordinal);
+                    match self.cache {
+                        Some(cache) => cache.read(self.reader, face, row)?,
+                        None => drop(self.reader.read_vector(face, row)?),
                     }
                 }
                 Ok(())

@@ -7,11 +7,10 @@
 
 use std::time::Duration;
 
-use records::{Batch, EmbeddedEvent};
 use tokio::sync::{mpsc, watch};
 
 use super::beside::Beside;
-use super::desk::{Desk, Verdict};
+use super::desk::{Desk, Embedded, Verdict};
 use super::flow::{End, Order, Work};
 use super::letters;
 use super::progress::Progress;
@@ -34,7 +33,7 @@ impl Writing<'_> {
     /// Takes work until there is none, a stop takes longer than `limit`, or something fails.
     pub async fn run(
         mut self,
-        mut work: mpsc::Receiver<Work<EmbeddedEvent>>,
+        mut work: mpsc::Receiver<Work<Embedded>>,
         orders: &mut mpsc::Receiver<Order>,
         mut stop: watch::Receiver<bool>,
         limit: Duration,
@@ -53,8 +52,8 @@ impl Writing<'_> {
                     }
                     // Whoever waits for it may have gone.
                     Some(Work::Landmark(reached)) => drop(reached.send(())),
-                    Some(Work::Batch(batch)) => {
-                        if !self.commit(batch)? {
+                    Some(Work::Batch(embedded)) => {
+                        if !self.commit(embedded)? {
                             return Ok(End::Again);
                         }
                     }
@@ -77,11 +76,12 @@ impl Writing<'_> {
     }
 
     /// False if the batch has to be fetched again.
-    fn commit(&mut self, mut batch: Batch<EmbeddedEvent>) -> anyhow::Result<bool> {
+    fn commit(&mut self, mut embedded: Embedded) -> anyhow::Result<bool> {
+        let batch = &mut embedded.batch;
         letters::bound_copies(&mut batch.dead);
         let delta = batch.delta.clone();
         let reasons: Vec<_> = batch.dead.iter().map(|letter| letter.reason).collect();
-        let verdict = tokio::task::block_in_place(|| self.desk.commit(batch, self.progress))?;
+        let verdict = tokio::task::block_in_place(|| self.desk.commit(embedded, self.progress))?;
         let Verdict::Committed(done) = verdict else { return Ok(false) };
         self.progress.committed(&done);
         self.progress.passed(&delta);

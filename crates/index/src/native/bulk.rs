@@ -16,12 +16,28 @@ struct RawPairs {
     _not_send: PhantomData<*mut u8>,
 }
 
+#[repr(C)]
+/// Queries in 8 bits on the C++ side.
+struct RawBytes {
+    _opaque: [u8; 0],
+    _not_send: PhantomData<*mut u8>,
+}
+
 unsafe extern "C" {
     fn fx_bulk_fits(index: *const RawIndex) -> c_int;
     fn fx_has_chain(index: *const RawIndex) -> c_int;
+    fn fx_bytes_new(
+        index: *const RawIndex,
+        x: *const f32,
+        n: usize,
+        radius: f32,
+        out: *mut *mut RawBytes,
+    ) -> c_int;
+    fn fx_bytes_free(bytes: *mut RawBytes);
     fn fx_bulk_lists(
         view: *const RawIndex,
         x: *const f32,
+        bytes: *const RawBytes,
         first: usize,
         last: usize,
         starts: *const u64,
@@ -92,6 +108,24 @@ impl Pairs {
     }
 }
 
+/// Queries and a codebook in 8 bits, held on the C++ side: see `native/bytes.h`.
+pub struct Bytes {
+    raw: NonNull<RawBytes>,
+    rows: usize,
+}
+
+// SAFETY: plain memory on the C++ side, owned by this value and not changed any more.
+unsafe impl Send for Bytes {}
+// SAFETY: as above.
+unsafe impl Sync for Bytes {}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        // SAFETY: owned, and dropped once.
+        unsafe { fx_bytes_free(self.raw.as_ptr()) }
+    }
+}
+
 /// Numbers of queries, grouped by the list that they visit.
 pub struct Visits<'a> {
     /// The first list.
@@ -120,8 +154,27 @@ impl Native {
         Ok(Cow::Borrowed(x))
     }
 
-    /// Everything above `radius` in some neighbouring lists, for transformed queries `x`.
-    pub fn bulk_lists(&self, x: &[f32], visits: &Visits<'_>, radius: f32) -> Result<Pairs, IndexError> {
+    /// Transformed queries `x` in 8 bits, for this radius and indexes with this one's codebook; `None` where the processor does not
+    /// multiply bytes or the codes are no bytes of product quantization.
+    pub fn bytes(&self, x: &[f32], radius: f32) -> Result<Option<Bytes>, IndexError> {
+        const ACTION: &str = "rounding vectors to bytes";
+        let rows = self.rows(ACTION, x, self.shape.lists_dimension)?;
+        let mut raw = std::ptr::null_mut();
+        // SAFETY: `x` holds `rows` vectors of the lists' dimension; `raw` receives an owned result or null.
+        let code = unsafe { fx_bytes_new(self.raw.as_ptr(), x.as_ptr(), rows, radius, &mut raw) };
+        done(ACTION, code)?;
+        Ok(NonNull::new(raw).map(|raw| Bytes { raw, rows }))
+    }
+
+    /// Everything above `radius` in some neighbouring lists, for transformed queries `x`. With the same queries in 8 bits, made for the same radius,
+    /// scores are rounded, and a little below the radius counts too.
+    pub fn bulk_lists(
+        &self,
+        x: &[f32],
+        bytes: Option<&Bytes>,
+        visits: &Visits<'_>,
+        radius: f32,
+    ) -> Result<Pairs, IndexError> {
         const ACTION: &str = "comparing with lists";
         let rows = self.rows(ACTION, x, self.shape.lists_dimension)?;
         let lists = visits.starts.len().saturating_sub(1);
@@ -129,14 +182,16 @@ impl Native {
             && visits.starts.last().is_some_and(|end| *end <= visits.queries.len() as u64);
         let known = visits.queries.iter().all(|query| (*query as usize) < rows);
         let there = visits.first + lists <= self.shape.lists as usize;
-        expect(ACTION, self.fits_bulk() && ordered && known && there)?;
+        let same = bytes.is_none_or(|bytes| bytes.rows == rows);
+        expect(ACTION, self.fits_bulk() && ordered && known && there && same)?;
         let mut raw = std::ptr::null_mut();
         // SAFETY: the lists exist, `starts` holds one more than their number, all within `queries`, whose numbers are
-        // rows of `x`; `raw` receives an owned result.
+        // rows of `x` and of `bytes`, which was made for an index of this shape; `raw` receives an owned result.
         let code = unsafe {
             fx_bulk_lists(
                 self.raw.as_ptr(),
                 x.as_ptr(),
+                bytes.map_or(std::ptr::null(), |bytes| bytes.raw.as_ptr().cast_const()),
                 visits.first,
                 visits.first + lists,
                 visits.starts.as_ptr(),

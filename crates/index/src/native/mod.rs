@@ -25,7 +25,7 @@ use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-pub use bulk::{Pairs, Visits, bulk_flat};
+pub use bulk::{Bytes, Pairs, Visits, bulk_flat};
 pub use ffi::Shape;
 use ffi::*;
 pub use flat::{RangeHits, directions, flat_range, flat_search, kmeans, project};

@@ -7,16 +7,17 @@ use index::{FaceIndex, IndexConfig};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use records::{
-    AccountId, Batch, CheckpointDelta, EmbeddedEvent, EmbeddedPhoto, Embedding, Face, Origin, PackId,
-    PartitionId, PhotoContent, PhotoFacts, PhotoId, PhotoKey, Position, ProfileFacts, Quality, Staged,
-    StagedBody, Timestamp,
+    AccountId, Batch, CheckpointDelta, EmbeddedEvent, EmbeddedPhoto, Embedding, Face, FaceOrdinal, Origin,
+    PackId, PartitionId, PhotoContent, PhotoFacts, PhotoId, PhotoKey, Position, ProfileFacts, Quality,
+    Staged, StagedBody, Timestamp,
 };
 use store::{Store, StoreConfig};
 
 use super::super::calibration::Floor;
-use super::super::desk::{Desk, Verdict};
+use super::super::desk::{Desk, Embedded, Verdict};
 use super::super::progress::Progress;
 use super::super::touched::Touched;
+use super::super::vector_cache::VectorCache;
 use super::super::{changes, input};
 
 const DIMENSION: usize = 64;
@@ -277,20 +278,20 @@ fn pack() -> PackCalibration {
 }
 
 fn commit(desk: &mut Desk, events: Vec<EmbeddedEvent>) -> u64 {
-    let verdict = desk.commit(Batch::new(events, CheckpointDelta::default()), &Progress::default()).unwrap();
+    let batch = Batch::new(events, CheckpointDelta::default());
+    let verdict =
+        desk.commit(Embedded { batch, ahead: None, uncommitted: None }, &Progress::default()).unwrap();
     match verdict {
         Verdict::Committed(done) => done.faces_removed,
         Verdict::FetchAgain => panic!("every picture comes with its content"),
     }
 }
 
-fn follow(seed: u64, updates: &mut usize, removed: &mut u64, clusters: &mut usize) {
-    let folder = tempfile::tempdir().unwrap();
+fn opened(folder: &std::path::Path) -> (Store, Desk, Arc<Touched>) {
     let store =
-        Store::open(&StoreConfig { cache_mib: 16, journal_mib: 64, ..StoreConfig::at(folder.path()) })
-            .unwrap();
+        Store::open(&StoreConfig { cache_mib: 16, journal_mib: 64, ..StoreConfig::at(folder) }).unwrap();
     let config = IndexConfig { factory: "Flat".into(), ..IndexConfig::default() };
-    let index = Arc::new(FaceIndex::open(folder.path().join("index"), DIMENSION, &config).unwrap());
+    let index = Arc::new(FaceIndex::open(folder.join("index"), DIMENSION, &config).unwrap());
     let calibration = embed::Calibration {
         same_person_floor: 0.4,
         same_photo_cosine: 0.92,
@@ -301,7 +302,35 @@ fn follow(seed: u64, updates: &mut usize, removed: &mut u64, clusters: &mut usiz
     };
     let floor = Floor::new(&calibration, 0.4, 0.7, 0.01);
     let touched = Arc::new(Touched::default());
-    let mut desk = Desk::new(store.clone(), index, floor, None, Arc::clone(&touched)).unwrap();
+    let desk = Desk::new(store.clone(), index, floor, None, Arc::clone(&touched), 1).unwrap();
+    (store, desk, touched)
+}
+
+#[test]
+fn a_vector_is_kept_as_the_state_has_it_until_all_are_cleared() {
+    let (full, empty) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (store, mut desk, _) = opened(full.path());
+    let (mut world, _) = world(1);
+    commit(&mut desk, (0..world.accounts.len()).map(|account| world.tell(account)).collect());
+    let (reader, nothing) = (store.reader(), opened(empty.path()).0.reader());
+    let cache = VectorCache::new(1, DIMENSION);
+    let read = |reader, ordinal| {
+        let mut vector = vec![7.0; DIMENSION];
+        cache.read(reader, FaceOrdinal(ordinal), &mut vector).unwrap();
+        vector
+    };
+    let stored: Vec<Vec<f32>> = (0..50).map(|o| reader.vector_of(FaceOrdinal(o)).unwrap().unwrap()).collect();
+    // From the state, then from memory: a state that has nothing tells the two apart.
+    for reader in [&reader, &nothing] {
+        assert!((0..50).all(|ordinal| read(reader, ordinal) == stored[ordinal as usize]));
+    }
+    cache.clear();
+    assert!((0..50).all(|ordinal| read(&nothing, ordinal) == [7.0; DIMENSION]), "nothing is left");
+}
+
+fn follow(seed: u64, updates: &mut usize, removed: &mut u64, clusters: &mut usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, mut desk, touched) = opened(folder.path());
 
     let (mut world, pools) = world(seed);
     let everybody = (0..world.accounts.len()).map(|account| world.tell(account)).collect();
