@@ -147,14 +147,8 @@ fn side_by_side(
     run: impl Fn(usize) -> Result<f64, EmbedError> + Sync,
 ) -> Result<f64, EmbedError> {
     std::thread::scope(|scope| {
-        let started: Vec<_> = (0..sessions)
-            .map(|session| {
-                scope.spawn({
-                    let run = &run;
-                    move || run(session)
-                })
-            })
-            .collect();
+        let run = &run;
+        let started: Vec<_> = (0..sessions).map(|session| scope.spawn(move || run(session))).collect();
         started.into_iter().map(|thread| thread.join().unwrap_or(Err(EmbedError::Lost))).sum()
     })
 }

@@ -55,8 +55,8 @@ struct LevelOutputs {
 }
 
 /// Numbers that a processor is given at once: beyond that what passes between a network's layers falls out of its caches.
-/// Measured with YuNet at 640: 190 pictures/s one by one, 150 by two, 60 by four, 23 by sixteen; the bundled detector at
-/// 320: 410 one by one, 430 by four, 280 by sixteen; MobileFaceNet at 112: 440 faces/s by eight, 270 by sixteen.
+/// Measured on one thread: YuNet at 640 gets through 234 pictures/s one by one, 136 by four, 115 by sixteen; MobileFaceNet at
+/// 112 through 465 faces/s one by one, 420 by four, 418 by sixteen, 311 by 64.
 const PROCESSOR_NUMBERS: usize = 3 * 320 * 320;
 
 /// How many of at most `most` rows of so many numbers a session is best given at once. GPUs want as many as there are.

@@ -41,6 +41,16 @@ fn given(values: &[f32], pack: Option<&str>) -> GivenFace {
     }
 }
 
+/// Toy networks, with small thumbnails.
+fn embedder() -> Option<Embedder> {
+    let runtime = common::runtime()?;
+    let folder = tempfile::tempdir().unwrap();
+    let shape = Shape { any_batch: true, axis: true, mixes: false };
+    let pack = toys::pack(folder.path(), shape, ToyEmbedder::Plain, |_| {});
+    let config = EmbedConfig { thumbnails: true, thumbnail_px: 32, ..EmbedConfig::default() };
+    Some(Embedder::new(&runtime, &pack, config).unwrap())
+}
+
 /// A state that has every picture, or none.
 struct Stored(bool);
 
@@ -52,12 +62,7 @@ impl StoredPhotos for Stored {
 
 #[test]
 fn a_picture_of_several_batches_is_embedded_once() {
-    let Some(runtime) = common::runtime() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let shape = Shape { any_batch: true, axis: true, mixes: false };
-    let pack = toys::pack(folder.path(), shape, ToyEmbedder::Plain, |_| {});
-    let config = EmbedConfig { thumbnails: true, thumbnail_px: 32, ..EmbedConfig::default() };
-    let embedder = Embedder::new(&runtime, &pack, config).unwrap();
+    let Some(embedder) = embedder() else { return };
     let show = |stored: bool| {
         let photos = vec![photo("1", b"x", Picture::Pixels(toys::plain(64, [255, 250, 240])))];
         let body = StagedBody::Replace { photos, facts: ProfileFacts::default() };
@@ -86,12 +91,7 @@ fn a_picture_of_several_batches_is_embedded_once() {
 
 #[test]
 fn every_photo_ends_in_its_event_or_in_the_dead_letters() {
-    let Some(runtime) = common::runtime() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let shape = Shape { any_batch: true, axis: true, mixes: false };
-    let pack = toys::pack(folder.path(), shape, ToyEmbedder::Plain, |_| {});
-    let config = EmbedConfig { thumbnails: true, thumbnail_px: 32, ..EmbedConfig::default() };
-    let embedder = Embedder::new(&runtime, &pack, config).unwrap();
+    let Some(embedder) = embedder() else { return };
     let bright = || Picture::Pixels(toys::plain(64, [255, 250, 240]));
     let nothing = || Picture::Pixels(toys::plain(64, [200; 3]));
     let replace = |photos| StagedBody::Replace { photos, facts: ProfileFacts::default() };

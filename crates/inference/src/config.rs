@@ -105,9 +105,9 @@ impl InferenceConfig {
     }
 
     /// Sessions of one model that share the processor, and the threads of each. The steps of a small network take
-    /// microseconds, so threads that share one spend their time waking each other: YuNet at 640 finds 232 pictures/s with
-    /// one session on each of two cores, 106 with one session on both. More than eight would mostly hold more copies of the
-    /// model.
+    /// microseconds, so threads that share one spend their time waking each other: YuNet at 640 got through 154
+    /// pictures/s with one session on each of two cores, 102 with one session on both. More than eight would mostly hold
+    /// more copies of the model.
     pub(crate) fn beside(&self) -> (usize, usize) {
         const MOST: usize = 8;
         let threads = self.threads().max(1);

@@ -154,8 +154,8 @@ impl Native {
         Ok(Cow::Borrowed(x))
     }
 
-    /// Transformed queries `x` in 8 bits, for this radius and indexes with this one's codebook; `None` where the processor does not
-    /// multiply bytes or the codes are no bytes of product quantization.
+    /// Transformed queries `x` in 8 bits, for this radius and indexes with this one's codebook; `None` where the processor
+    /// does not multiply bytes or the codes are no bytes of product quantization.
     pub fn bytes(&self, x: &[f32], radius: f32) -> Result<Option<Bytes>, IndexError> {
         const ACTION: &str = "rounding vectors to bytes";
         let rows = self.rows(ACTION, x, self.shape.lists_dimension)?;
@@ -166,8 +166,8 @@ impl Native {
         Ok(NonNull::new(raw).map(|raw| Bytes { raw, rows }))
     }
 
-    /// Everything above `radius` in some neighbouring lists, for transformed queries `x`. With the same queries in 8 bits, made for the same radius,
-    /// scores are rounded, and a little below the radius counts too.
+    /// Everything above `radius` in some neighbouring lists, for transformed queries `x`. With the same queries in 8 bits, made
+    /// for the same radius, scores are rounded, and a little below the radius counts too.
     pub fn bulk_lists(
         &self,
         x: &[f32],
