@@ -9,6 +9,8 @@ cd "$(dirname "$0")/.."
 need_packages libclang-dev
 # The review pages are tested in a real browser.
 need_packages chromium chromium-driver
+# The program is started on an emulated processor that is too old for it.
+need_packages qemu-user
 TANSU=0.6.0
 if [ -z "${FACERING_TEST_BROKERS:-}" ] && [ ! -x "$CACHE/tansu-$TANSU/bin/tansu" ]; then
     step "the broker of the integration tests, tansu $TANSU (8 to 14 minutes, once)"

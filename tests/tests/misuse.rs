@@ -1,5 +1,6 @@
 //! What a user sees who does something wrong: one sentence, the right exit code, nothing left behind.
 
+use std::process::Command;
 use std::time::Instant;
 
 use end_to_end::program::{self, run, stderr};
@@ -126,5 +127,27 @@ fn a_backfill_of_nothing_is_one_sentence() -> anyhow::Result<()> {
         assert!(errors[0].contains(part), "{errors:?}");
         assert!(!folder.path().join("output/clusters/LATEST").exists(), "no snapshot of nothing");
     }
+    Ok(())
+}
+
+/// FAISS's static objects would end it with an illegal instruction before anything of ours runs.
+#[test]
+fn a_processor_that_is_too_old_is_one_sentence() -> anyhow::Result<()> {
+    let mut emulated = Command::new("qemu-x86_64");
+    emulated.args(["-cpu", "Nehalem"]).arg(program::facering().get_program()).arg("--version");
+    let output = match emulated.output() {
+        Ok(output) => output,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            eprintln!(
+                "SKIPPED a_processor_that_is_too_old_is_one_sentence: no qemu-x86_64 (Debian: qemu-user)"
+            );
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let errors = errors(&output);
+    assert_eq!(errors.len(), 1, "{}", stderr(&output));
+    assert!(errors[0].contains("AVX2"), "{errors:?}");
     Ok(())
 }

@@ -11,6 +11,7 @@
 #include "parts.h"
 
 #include "bulk.h"
+#include "processor.h"
 #include "scan.h"
 
 extern "C" {
