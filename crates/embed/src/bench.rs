@@ -85,7 +85,7 @@ impl Embedder {
         let canvas = Canvas::new(&picture, side, 0.0)?;
         let canvases: Vec<&Canvas> = vec![&canvas; batch];
         let detection_pictures_per_second = side_by_side(core.detector.sessions().len(), |device| {
-            let mut feed = core.detector.feed(device, batch)?;
+            let mut feed = core.detector.feed(device, side, batch)?;
             rate(batch, at_least, || {
                 let (found, network) = core.detector.detect(device, &mut feed, &canvases);
                 found.into_iter().collect::<Result<Vec<_>, _>>().map(|_| network)
@@ -110,13 +110,14 @@ impl Embedder {
     /// [`EmbedError`] if a picture cannot be embedded.
     pub fn bench_around(&self, pictures: &[Pixels], at_least: Duration) -> Result<Around, EmbedError> {
         let core = &self.core;
-        let (mut see, mut know) = (core.detector.feed(0, 1)?, core.recogniser.feed(0, 1)?);
+        let side = core.detector.side();
+        let (mut see, mut know) = (core.detector.feed(0, side, 1)?, core.recogniser.feed(0, 1)?);
         let mut laps: [Vec<f64>; 3] = Default::default();
         let begun = Instant::now();
         while !pictures.is_empty() && (laps[0].is_empty() || begun.elapsed() < at_least) {
             for picture in pictures {
                 let start = Instant::now();
-                let canvas = Canvas::new(picture, core.detector.side(), 0.0)?;
+                let canvas = Canvas::new(picture, side, 0.0)?;
                 let resized = start.elapsed();
                 let (found, network) = core.detector.detect(0, &mut see, &[&canvas]);
                 let detected = start.elapsed() - network;

@@ -65,6 +65,13 @@ pub fn fitting_batch(session: &Session, row: usize, most: usize) -> usize {
     most.min(fits).max(1)
 }
 
+/// Memory for square canvases of one side.
+#[derive(Debug)]
+pub struct CanvasFeed {
+    feed: Feed,
+    side: usize,
+}
+
 /// A detector, ready to run, on one device or several.
 #[derive(Debug)]
 pub struct Detector {
@@ -72,6 +79,8 @@ pub struct Detector {
     description: DetectorDescription,
     order: [LevelOutputs; 3],
     batches: bool,
+    /// Whether the network takes canvases of other sides too.
+    any_side: bool,
 }
 
 impl Detector {
@@ -90,12 +99,12 @@ impl Detector {
         let side = description.input_size;
         let fits = |length: Option<usize>, needed: usize| length.is_none_or(|length| length == needed);
         let session = sessions.first().ok_or_else(|| wrong("has no device to run on".to_owned()))?;
-        let batches = match session.inputs() {
+        let (batches, any_side) = match session.inputs() {
             [port] => match (port.element, port.shape.as_slice()) {
                 (Element::F32 | Element::F16, [batch, channels, height, width])
                     if fits(*channels, 3) && fits(*height, side) && fits(*width, side) =>
                 {
-                    batch.is_none()
+                    (batch.is_none(), height.is_none() && width.is_none())
                 }
                 (element, shape) => {
                     return Err(wrong(format!(
@@ -110,7 +119,7 @@ impl Detector {
             DetectorFamily::Yunet => yunet::order(session.outputs()),
         }
         .map_err(wrong)?;
-        let mut detector = Self { sessions, description, order, batches };
+        let mut detector = Self { sessions, description, order, batches, any_side };
         let failed = |source| PackError::Run { pack: pack.id().clone(), source };
         if detector.batches {
             detector.batches = detector.batch_equals_single().map_err(failed)?;
@@ -118,7 +127,7 @@ impl Detector {
                 tracing::warn!(pack = %pack.id(), "the detector mixes the pictures of a batch; it is given one at a time");
             }
         } else {
-            let mut feed = detector.feed(0, 1).map_err(|error| failed(error.into()))?;
+            let mut feed = detector.feed(0, side, 1).map_err(|error| failed(error.into()))?;
             let [canvas, _] = detector.test_canvases().map_err(failed)?;
             detector.run(0, &mut feed, &[&canvas], |_| ()).map_err(failed)?;
         }
@@ -135,14 +144,21 @@ impl Detector {
         &self.sessions
     }
 
-    /// Memory for up to `most` canvases at once on a device.
+    /// Whether canvases of this side can be looked at: a network that takes any wants whole cells of its coarsest grid, and
+    /// a GPU sees few shapes.
+    pub fn takes(&self, side: usize) -> bool {
+        let on_gpu = self.sessions.iter().any(|session| session.provider().is_gpu());
+        side == self.side() || (self.any_side && !on_gpu && side.is_multiple_of(STRIDES[2]))
+    }
+
+    /// Memory for up to `most` canvases of a side that it takes at once on a device.
     ///
     /// # Errors
     /// [`RunError`] if there is none.
-    pub fn feed(&self, device: usize, most: usize) -> Result<Feed, RunError> {
+    pub fn feed(&self, device: usize, side: usize, most: usize) -> Result<CanvasFeed, RunError> {
         let session = &self.sessions[device];
-        let most = if self.batches { fitting_batch(session, 3 * self.side() * self.side(), most) } else { 1 };
-        session.feed(&[3, self.side(), self.side()], most)
+        let most = if self.batches { fitting_batch(session, 3 * side * side, most) } else { 1 };
+        Ok(CanvasFeed { feed: session.feed(&[3, side, side], most)?, side })
     }
 
     /// Finds the faces on the canvases: largest first, for each canvas. A canvas that fails does not fail the others.
@@ -150,14 +166,14 @@ impl Detector {
     pub fn detect(
         &self,
         device: usize,
-        feed: &mut Feed,
+        feed: &mut CanvasFeed,
         canvases: &[&Canvas],
     ) -> (Vec<Result<Vec<Detection>, EmbedError>>, Duration) {
         let (mut found, mut network) = (Vec::with_capacity(canvases.len()), Duration::ZERO);
-        let at_once = feed.most();
+        let (at_once, side) = (feed.feed.most(), feed.side);
         let mut run = |group: &[&Canvas]| {
             let read = |outputs: &[Cow<'_, [f32]>]| -> Vec<Vec<Detection>> {
-                let one = |(at, canvas): (usize, &&Canvas)| self.read(outputs, at, &canvas.placement);
+                let one = |(at, canvas): (usize, &&Canvas)| self.read(outputs, side, at, &canvas.placement);
                 group.iter().enumerate().map(one).collect()
             };
             let (faces, took) = self.run(device, feed, group, read)?;
@@ -183,11 +199,11 @@ impl Detector {
     fn run<R>(
         &self,
         device: usize,
-        feed: &mut Feed,
+        CanvasFeed { feed, side }: &mut CanvasFeed,
         canvases: &[&Canvas],
         read: impl FnOnce(&[Cow<'_, [f32]>]) -> R,
     ) -> Result<(R, Duration), EmbedError> {
-        let (side, normalisation) = (self.side(), &self.description.normalisation);
+        let (side, normalisation) = (*side, &self.description.normalisation);
         let block = 3 * side * side;
         match feed.rows(canvases.len())? {
             Rows::F32(rows) => {
@@ -200,13 +216,18 @@ impl Detector {
             }
         }
         let (read, took) = self.sessions[device].run_feed(feed, canvases.len(), |outputs| {
-            self.checked(outputs, canvases.len()).map(|outputs| read(&outputs))
+            self.checked(outputs, side, canvases.len()).map(|outputs| read(&outputs))
         })?;
         Ok((read?, took))
     }
 
     /// The outputs as floats, if they have the rows of `count` canvases or more.
-    fn checked<'o>(&self, outputs: &[Lent<'o>], count: usize) -> Result<Vec<Cow<'o, [f32]>>, EmbedError> {
+    fn checked<'o>(
+        &self,
+        outputs: &[Lent<'o>],
+        side: usize,
+        count: usize,
+    ) -> Result<Vec<Cow<'o, [f32]>>, EmbedError> {
         let floats: Vec<Cow<'o, [f32]>> =
             outputs.iter().map(|output| output.floats().unwrap_or_default()).collect();
         for (level, outlet) in self.order.iter().enumerate() {
@@ -218,7 +239,7 @@ impl Detector {
             ];
             for (at, width) in wide {
                 let Some(at) = at else { continue };
-                let (values, one) = (floats.get(at).map_or(0, |f| f.len()), self.rows(level) * width);
+                let (values, one) = (floats.get(at).map_or(0, |f| f.len()), self.rows(side, level) * width);
                 if values < count * one || values % one != 0 {
                     let detail = format!("{values} values as output {at} where {} are expected", count * one);
                     return Err(EmbedError::Output { model: self.description.file.clone(), detail });
@@ -235,21 +256,27 @@ impl Detector {
         }
     }
 
-    fn rows(&self, level: usize) -> usize {
-        (self.side() / STRIDES[level]).pow(2) * self.anchors()
+    fn rows(&self, side: usize, level: usize) -> usize {
+        (side / STRIDES[level]).pow(2) * self.anchors()
     }
 
     /// Reads the canvas `at` from outputs whose lengths [`Detector::checked`] has checked.
-    fn read(&self, outputs: &[Cow<'_, [f32]>], at: usize, placement: &Placement) -> Vec<Detection> {
+    fn read(
+        &self,
+        outputs: &[Cow<'_, [f32]>],
+        side: usize,
+        at: usize,
+        placement: &Placement,
+    ) -> Vec<Detection> {
         let mut found = Vec::new();
         for (level, outlet) in self.order.iter().enumerate() {
-            let rows = self.rows(level);
+            let rows = self.rows(side, level);
             let part = |output: usize, width: usize| -> &[f32] {
                 &outputs[output][at * rows * width..(at + 1) * rows * width]
             };
             let level = Level {
                 stride: STRIDES[level],
-                cells: self.side() / STRIDES[level],
+                cells: side / STRIDES[level],
                 scores: match outlet.factors {
                     Some(factors) => Scores::Product(part(outlet.scores, 1), part(factors, 1)),
                     None => Scores::Plain(part(outlet.scores, 1)),
@@ -279,7 +306,8 @@ impl Detector {
     /// Some exports of these networks take any batch but mix its pictures; no error shows it.
     fn batch_equals_single(&self) -> Result<bool, EmbedError> {
         let [first, second] = self.test_canvases()?;
-        let mut feed = self.sessions[0].feed(&[3, self.side(), self.side()], 2)?;
+        let side = self.side();
+        let mut feed = CanvasFeed { feed: self.sessions[0].feed(&[3, side, side], 2)?, side };
         let mut raw = |canvases: &[&Canvas]| {
             let owned = |outputs: &[Cow<'_, [f32]>]| outputs.iter().map(|o| o.to_vec()).collect::<Vec<_>>();
             self.run(0, &mut feed, canvases, owned).map(|(outputs, _)| outputs)

@@ -3,7 +3,7 @@
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
-use inference::{Feed, RunError, Runtime, Session};
+use inference::{RunError, Runtime, Session};
 use records::{PhotoContent, Pixels};
 
 use crate::detect::Detector;
@@ -43,7 +43,7 @@ impl Embedder {
         let mut embedder = Self { core: Arc::clone(&core), workers: Vec::new() };
         for device in 0..core.detector.sessions().len() {
             for _ in 0..workers_for(core.detector.sessions()) {
-                let feed = core.detector.feed(device, detect_batch);
+                let feed = core.detector.feed(device, core.detector.side(), detect_batch);
                 embedder.work("detector", feed, move |core, feed| core.find(device, feed))?;
             }
         }
@@ -56,11 +56,11 @@ impl Embedder {
         Ok(embedder)
     }
 
-    fn work(
+    fn work<F: Send + 'static>(
         &mut self,
         name: &str,
-        feed: Result<Feed, RunError>,
-        run: impl FnOnce(Arc<Core>, Feed) + Send + 'static,
+        feed: Result<F, RunError>,
+        run: impl FnOnce(Arc<Core>, F) + Send + 'static,
     ) -> Result<(), PackError> {
         let pack = self.core.pack.id();
         let feed = feed.map_err(|error| PackError::Run { pack: pack.clone(), source: error.into() })?;

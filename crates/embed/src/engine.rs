@@ -6,7 +6,8 @@
 //! ```
 //!
 //! That is for GPUs. On the processor there are no queues and no workers: the core that placed a picture on a canvas goes
-//! on with it to the end, in sessions of its own, so that nothing it works on leaves its caches.
+//! on with it to the end, in sessions of its own, so that nothing it works on leaves its caches. Further looks are made there
+//! on smaller canvases; a GPU sees canvases of one side only.
 //!
 //! Invariants:
 //! - A GPU has one session of each network; its workers feed it in turn, so that it never waits for a core.
@@ -25,29 +26,14 @@ use records::{Embedding, Face, Pdq, PhotoContent, PhotoFacts, PhotoKey, Pixels, 
 use crate::align::{FACE_SIDE, Similarity, warp};
 use crate::canvas::{Canvas, lend};
 use crate::clock::{Clock, Part};
-use crate::detect::{Detection, Detector};
+use crate::detect::{CanvasFeed, Detection, Detector};
 use crate::in_flight::InFlight;
+use crate::looks::{LOOKS, Look, Looks, NARROW_LOOKS};
 use crate::queue::{Coming, Queue};
 use crate::recognise::Recogniser;
 use crate::resize::Rgb;
 use crate::stage::Outcome;
 use crate::{EmbedConfig, EmbedError, ModelPack, PackError, pdq, quality, thumbnail};
-
-/// Borders tried one after another, in sizes of the picture on each side, where a picture shows no face without one:
-/// detectors are trained on faces in scenes and miss those that fill the frame.
-const LOOKS: [f64; 3] = [0.0, 0.25, 1.0];
-
-/// Least share of the picture that a face found with a border covers. Smaller ones would have been found without it; what
-/// looks like one at the second or third try is usually none.
-const LARGE: f32 = 0.2;
-
-/// How much surer than usual the detector has to be of a face found with a border: every further look is another chance for
-/// a false alarm.
-const SURER: f32 = 0.1;
-
-/// Share of the picture from which a lone face fills the frame. Its landmarks are better with a border: measured on 212
-/// portraits cropped to the face, the median cosine to the uncropped portrait rises from .953 to .965.
-const FILLS_FRAME: f32 = 0.4;
 
 /// Side of the aligned face that is hashed, so that two crops of one picture agree.
 const MARGIN_SIDE: usize = 128;
@@ -71,8 +57,10 @@ pub struct Core {
     pub in_flight: InFlight<PhotoKey, Outcome>,
     canvases: Arc<Queue<Sighting>>,
     faces: Arc<Queue<FaceOf>>,
-    /// Memory for the detector's sessions on the processor; empty if it runs on GPUs.
-    see: Vec<Mutex<Feed>>,
+    /// How pictures are looked at.
+    looks: &'static [Look],
+    /// Memory for the detector's sessions on the processor, for each look; empty if it runs on GPUs.
+    see: Vec<Mutex<Vec<CanvasFeed>>>,
     /// The same for the embedder.
     know: Vec<Mutex<Feed>>,
     room: Arc<Room>,
@@ -87,9 +75,7 @@ pub type Answer = Sender<(usize, Result<PhotoContent, EmbedError>)>;
 struct Job {
     at: usize,
     pixels: Pixels,
-    /// How often the detector has looked at it.
-    looks: usize,
-    found: Vec<Detection>,
+    looks: Looks,
     answer: Answer,
     seat: Seat,
     /// Lets the embedder wait for this picture's faces.
@@ -153,10 +139,15 @@ impl Core {
             .build()
             .map_err(threads)?;
         let direct = |sessions: &[Session]| 0..if on_processor(sessions) { sessions.len() } else { 0 };
-        let see = direct(detector.sessions())
-            .map(|session| detector.feed(session, config.detect_batch).map(Mutex::new))
-            .collect::<Result<_, _>>()
-            .map_err(failed)?;
+        let own = detector.side();
+        let narrow = NARROW_LOOKS.iter().all(|look| detector.takes(look.side(own)));
+        let looks = if narrow { &NARROW_LOOKS } else { &LOOKS };
+        let looks = if config.retry_with_border { &looks[..] } else { &looks[..1] };
+        let sight = |session| {
+            let feeds = looks.iter().map(|look| detector.feed(session, look.side(own), 1));
+            feeds.collect::<Result<Vec<_>, _>>().map(Mutex::new)
+        };
+        let see = direct(detector.sessions()).map(sight).collect::<Result<_, _>>().map_err(failed)?;
         let know = direct(recogniser.sessions())
             .map(|session| recogniser.feed(session, config.embed_batch).map(Mutex::new))
             .collect::<Result<_, _>>()
@@ -165,6 +156,7 @@ impl Core {
             cores,
             canvases: Queue::new(config.detect_batch, wait),
             faces: Queue::new(config.embed_batch, wait),
+            looks,
             see,
             know,
             room: Arc::new(Room { free: Mutex::new(on_the_way), changed: Condvar::new() }),
@@ -190,7 +182,7 @@ impl Core {
     pub fn start(self: &Arc<Self>, at: usize, pixels: Pixels, answer: Answer) {
         let seat = Room::take(&self.room);
         let coming = self.faces.announce();
-        let job = Job { at, pixels, looks: 0, found: Vec::new(), answer, seat, coming };
+        let job = Job { at, pixels, looks: Looks::new(self.looks), answer, seat, coming };
         let (core, canvas) = (Arc::clone(self), self.canvases.announce());
         self.spawn(move || {
             core.look(job);
@@ -207,7 +199,7 @@ impl Core {
     fn detect(
         &self,
         session: usize,
-        feed: &mut Feed,
+        feed: &mut CanvasFeed,
         canvases: &[&Canvas],
     ) -> Vec<Result<Vec<Detection>, EmbedError>> {
         metrics::histogram!("facering_embed_batch_size", "network" => "detector")
@@ -234,7 +226,7 @@ impl Core {
     }
 
     /// The loop of a worker that feeds the detector.
-    pub fn find(self: &Arc<Self>, device: usize, mut feed: Feed) {
+    pub fn find(self: &Arc<Self>, device: usize, mut feed: CanvasFeed) {
         self.canvases.work(|batch| {
             let canvases: Vec<&Canvas> = batch.iter().map(|sighting| &sighting.canvas).collect();
             let found = self.detect(device, &mut feed, &canvases);
@@ -260,11 +252,13 @@ impl Core {
     }
 
     fn look(self: &Arc<Self>, job: Job) {
-        let border = LOOKS[job.looks];
-        match self.clock.time(Part::Detection, || Canvas::new(&job.pixels, self.detector.side(), border)) {
+        let look = job.looks.look();
+        let canvas = || Canvas::new(&job.pixels, look.side(self.detector.side()), look.border);
+        match self.clock.time(Part::Detection, canvas) {
             Ok(canvas) => match own(&self.see) {
-                Some((session, feed)) => {
-                    let found = self.detect(session, &mut lock(feed), &[&canvas]).pop();
+                Some((session, feeds)) => {
+                    // Let go of before a further look asks for it.
+                    let found = self.detect(session, &mut lock(feeds)[job.looks.current()], &[&canvas]).pop();
                     self.seen(job, found.unwrap_or(Err(EmbedError::Lost)));
                 }
                 None => self.canvases.push([Sighting { job, canvas }]),
@@ -273,36 +267,21 @@ impl Core {
         }
     }
 
-    /// First without a border; then with borders if there is no face, and once if a lone one fills the frame.
     fn seen(self: &Arc<Self>, mut job: Job, found: Result<Vec<Detection>, EmbedError>) {
         let picture = match lend(&job.pixels) {
             Ok(picture) => picture,
             Err(error) => return drop(job.answer.send((job.at, Err(error)))),
         };
-        let surely = self.pack.description().detector.score_threshold + SURER;
-        match found {
-            Ok(mut faces) => {
-                faces.retain(|face| {
-                    job.looks == 0 || (covers(face, &picture) >= LARGE && face.score >= surely)
-                });
-                // What was found without a border stays unless there is something to put in its place.
-                if !faces.is_empty() {
-                    job.found = faces;
-                }
+        let faces = match found {
+            Ok(faces) => faces,
+            Err(error) if job.looks.found().is_empty() => {
+                return drop(job.answer.send((job.at, Err(error))));
             }
-            Err(error) if job.found.is_empty() => return drop(job.answer.send((job.at, Err(error)))),
-            Err(_) => {}
-        }
-        job.looks += 1;
-        let again = match job.found.as_slice() {
-            [] => true,
-            [lone] => job.looks == 1 && covers(lone, &picture) > FILLS_FRAME,
-            _ => false,
+            Err(_) => Vec::new(),
         };
-        if again && self.config.retry_with_border && job.looks < LOOKS.len() {
-            return self.look(job);
-        }
-        let prepared = self.prepare(picture, std::mem::take(&mut job.found));
+        let threshold = self.pack.description().detector.score_threshold;
+        let Some(found) = job.looks.saw(faces, &picture, threshold) else { return self.look(job) };
+        let prepared = self.prepare(picture, found);
         let size = (job.pixels.width, job.pixels.height);
         let Job { at, answer, seat, coming, .. } = job;
         if prepared.faces.is_empty() {
@@ -421,11 +400,6 @@ impl Drop for Seat {
         *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.0.changed.notify_one();
     }
-}
-
-/// Share of the picture that the face's box has; above 1 if it reaches far beyond it.
-fn covers(face: &Detection, picture: &Rgb<'_>) -> f32 {
-    face.place.area() / (picture.width * picture.height) as f32
 }
 
 /// PDQ of the aligned face with a margin, and of its mirror image.

@@ -19,6 +19,7 @@ mod engine;
 mod error;
 mod given;
 mod in_flight;
+mod looks;
 mod noise;
 mod normalise;
 mod pack;

@@ -107,59 +107,93 @@ fn shrink(picture: Rgb<'_>, columns: &Taps, rows: &Taps, out: &mut [u8]) {
 /// Bits behind the point of a weight, as OpenCV's `INTER_LINEAR` has them for bytes.
 const WEIGHT_BITS: u32 = 11;
 
+/// The two neighbours of each place of a widened row, and what they weigh. A pixel takes four places, of which the last is
+/// empty: so it is one word to pick up, and the compiler takes many of the products at a time.
+struct Widening {
+    starts: Vec<usize>,
+    first: Vec<i16>,
+    beyond: Vec<i16>,
+    /// The source row; its last pixel once more behind it, for what has no neighbour there.
+    source: Vec<[u8; 4]>,
+    left: Vec<[u8; 4]>,
+    right: Vec<[u8; 4]>,
+}
+
+impl Widening {
+    fn new(columns: &Taps, source: usize) -> Self {
+        let width = columns.runs.len();
+        let weights = |which: usize| columns.iter().flat_map(|(_, w)| [fixed(w, which); 4]).collect();
+        Self {
+            starts: columns.iter().map(|(start, _)| start).collect(),
+            first: weights(0),
+            beyond: weights(1),
+            source: vec![[0; 4]; source + 1],
+            left: vec![[0; 4]; width],
+            right: vec![[0; 4]; width],
+        }
+    }
+
+    /// Widens a row of RGB pixels. Values are left with [`WEIGHT_BITS`] - 4 bits behind the point, which fits 16 bits.
+    fn widen(&mut self, row: &[u8], wide: &mut [i16]) {
+        let (pixels, _) = row.as_chunks::<3>();
+        let padded = pixels.iter().chain(pixels.last()).map(|[r, g, b]| [*r, *g, *b, 0]);
+        self.source.iter_mut().zip(padded).for_each(|(place, pixel)| *place = pixel);
+        let both = self.left.iter_mut().zip(&mut self.right);
+        for ((left, right), start) in both.zip(&self.starts) {
+            if let Some([one, next]) = self.source.get(*start..).and_then(<[[u8; 4]]>::first_chunk) {
+                (*left, *right) = (*one, *next);
+            }
+        }
+        let values = self.left.as_flattened().iter().zip(self.right.as_flattened());
+        let weights = self.first.iter().zip(&self.beyond);
+        for ((place, (left, right)), (first, beyond)) in wide.iter_mut().zip(values).zip(weights) {
+            let sum = i32::from(*left) * i32::from(*first) + i32::from(*right) * i32::from(*beyond);
+            *place = (sum >> 4) as i16;
+        }
+    }
+}
+
+/// A weight in fixed point, at most 2^[`WEIGHT_BITS`]; 0 if there is none.
+fn fixed(weights: &[f32], which: usize) -> i16 {
+    weights.get(which).map_or(0, |weight| (weight * (1 << WEIGHT_BITS) as f32).round_ties_even() as i16)
+}
+
 /// Columns first, since there are fewer rows yet.
 ///
 /// In OpenCV's fixed-point arithmetic, not in floating point: the two differ by one step in a tenth of the bytes, which is
 /// enough for a detector to prefer the anchor beside, and that moves a box by pixels.
 fn grow(picture: Rgb<'_>, columns: &Taps, rows: &Taps, out: &mut [u8]) {
-    let fixed = |weight: f32| (weight * (1 << WEIGHT_BITS) as f32).round_ties_even() as i32;
-    let wide = columns.runs.len() * 3;
-    let columns: Vec<(usize, i32, i32)> =
-        columns.iter().map(|(start, w)| (start * 3, fixed(w[0]), second(w, fixed))).collect();
-    let stride = picture.width * 3;
-    // A row is widened once and serves for as long as rows of the result lie beside it; what is one pixel wide has itself
-    // for a neighbour.
-    let widen = |row: usize, wide: &mut [i16]| {
-        let Some(source) = picture.data.get(row * stride..(row + 1) * stride) else { return };
-        let (pixels, _) = wide.as_chunks_mut::<3>();
-        for (pixel, (start, first, beyond)) in pixels.iter_mut().zip(&columns) {
-            let [left, right] = match source.get(*start..).and_then(<[u8]>::first_chunk::<6>) {
-                Some([a, b, c, d, e, f]) => [[*a, *b, *c], [*d, *e, *f]],
-                None => {
-                    let lone = source.get(*start..).and_then(<[u8]>::first_chunk::<3>).copied();
-                    [lone.unwrap_or_default(); 2]
-                }
-            };
-            *pixel = std::array::from_fn(|c| {
-                ((i32::from(left[c]) * first + i32::from(right[c]) * beyond) >> 4) as i16
-            });
+    let (width, stride) = (columns.runs.len(), picture.width * 3);
+    let mut widening = Widening::new(columns, picture.width);
+    // A row is widened once and serves for as long as rows of the result lie beside it. The last row has none below it; its
+    // weight is 0 then.
+    let mut widen = |row: usize, wide: &mut [i16]| {
+        if let Some(source) = picture.data.get(row * stride..(row + 1) * stride) {
+            widening.widen(source, wide);
         }
     };
-    let (mut above, mut below) = (vec![0i16; wide], vec![0i16; wide]);
+    let (mut above, mut below) = (vec![0i16; width * 4], vec![0i16; width * 4]);
+    let mut mixed = vec![[0u8; 4]; width];
     let mut at: Option<usize> = None;
-    for (line, (start, weights)) in out.chunks_exact_mut(wide).zip(rows.iter()) {
+    for (line, (start, weights)) in out.chunks_exact_mut(width * 3).zip(rows.iter()) {
         if at != Some(start) {
             if at.is_some_and(|at| at + 1 == start) {
                 std::mem::swap(&mut above, &mut below);
             } else {
                 widen(start, &mut above);
             }
-            // The last row has none below it; its weight is 0 then.
             widen(start + 1, &mut below);
             at = Some(start);
         }
-        // At most 2^11 each, so that everything fits 16 bits and the compiler takes eight values at a time.
-        let (first, beyond) = (fixed(weights[0]) as i16, second(weights, fixed) as i16);
+        let (first, beyond) = (fixed(weights, 0), fixed(weights, 1));
         let high = |weight: i16, value: i16| ((i32::from(weight) * i32::from(value)) >> 16) as i16;
-        for ((pixel, a), b) in line.iter_mut().zip(&above).zip(&below) {
+        for ((value, a), b) in mixed.as_flattened_mut().iter_mut().zip(&above).zip(&below) {
             let sum = high(first, *a) + high(beyond, *b);
-            *pixel = ((sum + 2) >> 2).clamp(0, 255) as u8;
+            *value = ((sum + 2) >> 2).clamp(0, 255) as u8;
         }
+        let (pixels, _) = line.as_chunks_mut::<3>();
+        pixels.iter_mut().zip(&mixed).for_each(|(pixel, [r, g, b, _])| *pixel = [*r, *g, *b]);
     }
-}
-
-fn second(weights: &[f32], fixed: impl Fn(f32) -> i32) -> i32 {
-    weights.get(1).map_or(0, |weight| fixed(*weight))
 }
 
 fn across(row: &[f32], columns: &Taps) -> Vec<[f32; 3]> {
@@ -203,7 +237,35 @@ mod tests {
         assert_eq!(first_channel(&resize(picture, 2, 3)), [0, 100, 0, 100, 0, 100]);
     }
 
+    /// A value of an enlarged picture by itself, as OpenCV's `INTER_LINEAR` has it for bytes.
+    fn enlarged(picture: Rgb<'_>, (w, h): (usize, usize), [x, y, channel]: [usize; 3]) -> u8 {
+        let taps = |source, target, at| {
+            let taps = Taps::linear(source, target);
+            let (start, weights) = taps.iter().nth(at).unwrap();
+            let next = (start + 1).min(source - 1);
+            [(start, i32::from(fixed(weights, 0))), (next, i32::from(fixed(weights, 1)))]
+        };
+        let value = |x, y| i32::from(picture.data[(y * picture.width + x) * 3 + channel]);
+        let across =
+            |y| taps(picture.width, w, x).iter().map(|(x, weight)| value(*x, y) * weight).sum::<i32>() >> 4;
+        let sum: i32 = taps(picture.height, h, y).iter().map(|(y, weight)| (across(*y) * weight) >> 16).sum();
+        ((sum + 2) >> 2) as u8
+    }
+
     proptest! {
+        #[test]
+        fn every_value_of_an_enlarged_picture_is_right(
+            w in 1usize..40, h in 1usize..40, more_w in 0usize..70, more_h in 1usize..70, seed: u32,
+            at in (any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0usize..3),
+        ) {
+            let data: Vec<u8> = (0..w * h * 3).map(|i| ((i as u32 + 1).wrapping_mul(seed | 1) >> 13) as u8).collect();
+            let picture = Rgb { width: w, height: h, data: &data };
+            let (to_w, to_h) = (w + more_w, h + more_h);
+            let out = resize(picture, to_w, to_h);
+            let (x, y) = (at.0.index(to_w), at.1.index(to_h));
+            prop_assert_eq!(out[(y * to_w + x) * 3 + at.2], enlarged(picture, (to_w, to_h), [x, y, at.2]));
+        }
+
         /// Whatever the sizes, a plain picture stays plain and nothing is read out of bounds.
         #[test]
         fn plain_stays_plain(w in 1usize..70, h in 1usize..70, to_w in 1usize..90, to_h in 1usize..90, v: u8) {
