@@ -10,7 +10,7 @@ use records::Pixels;
 
 use crate::EmbedError;
 use crate::normalise::{Normalisation, Number};
-use crate::resize::{Rgb, resize};
+use crate::resize::{Rgb, resize, resized_rows};
 
 /// Where a picture lies on the canvas: `canvas = picture * scale + offset`.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -26,18 +26,25 @@ impl Placement {
     }
 }
 
-/// A picture scaled for a canvas, and where it lies there.
+/// A picture for a canvas, and where it lies there.
 pub struct Canvas {
-    rgb: Bytes,
-    width: usize,
+    content: Content,
+    size: (usize, usize),
     corner: (usize, usize),
     /// How to get back to the picture.
     pub placement: Placement,
 }
 
+enum Content {
+    /// The picture, whose pixels fill its size; it is scaled row by row while it is written.
+    Picture(Pixels),
+    /// Its bytes, scaled.
+    Scaled(Bytes),
+}
+
 impl Canvas {
-    /// Scales the picture to fit a canvas of `side` pixels, with `border` times its size left free on every side.
-    /// Without a border it lies in the top left corner.
+    /// A picture that will be scaled to fit a canvas of `side` pixels, with `border` times its size left free on every
+    /// side. Without a border it lies in the top left corner.
     pub fn new(pixels: &Pixels, side: usize, border: f64) -> Result<Self, EmbedError> {
         let picture = lend(pixels)?;
         let (width, height) = (picture.width as f64, picture.height as f64);
@@ -45,18 +52,42 @@ impl Canvas {
         let scale = (side as f64 / (width * around)).min(side as f64 / (height * around));
         let fitted = |length: f64| ((length * scale).round_ties_even().max(1.0) as usize).min(side);
         let (w, h) = (fitted(width), fitted(height));
-        let (x, y) = if border > 0.0 { ((side - w) / 2, (side - h) / 2) } else { (0, 0) };
-        let rgb = match resize(picture, w, h) {
-            Cow::Borrowed(_) => pixels.rgb.clone(),
-            Cow::Owned(resized) => resized.into(),
+        let corner = if border > 0.0 { ((side - w) / 2, (side - h) / 2) } else { (0, 0) };
+        let offset = [corner.0 as f32, corner.1 as f32];
+        let placement = Placement { scale: scale as f32, offset };
+        Ok(Self { content: Content::Picture(pixels.clone()), size: (w, h), corner, placement })
+    }
+
+    /// Scales it now, where whoever writes it should not spend time on it.
+    pub fn scaled(self) -> Self {
+        let (w, h) = self.size;
+        let content = match &self.content {
+            Content::Picture(pixels) => match lend(pixels).map(|picture| resize(picture, w, h)) {
+                Ok(Cow::Owned(resized)) => Content::Scaled(resized.into()),
+                Ok(Cow::Borrowed(_)) | Err(_) => Content::Scaled(pixels.rgb.clone()),
+            },
+            Content::Scaled(bytes) => Content::Scaled(bytes.clone()),
         };
-        let placement = Placement { scale: scale as f32, offset: [x as f32, y as f32] };
-        Ok(Self { rgb, width: w, corner: (x, y), placement })
+        Self { content, ..self }
     }
 
     /// Writes the canvas as the network takes it, `[3, side, side]`.
     pub fn write<T: Number>(&self, normalisation: &Normalisation, side: usize, block: &mut [T]) {
-        normalisation.write(&self.rgb, self.width, self.corner, side, block);
+        let ((w, h), (x, mut y)) = (self.size, self.corner);
+        match &self.content {
+            Content::Scaled(bytes) => normalisation.write(bytes, w, self.corner, side, block),
+            Content::Picture(pixels) => {
+                if self.size != (side, side) {
+                    normalisation.blacken(side, block);
+                }
+                // `new` has made sure of it.
+                let Ok(picture) = lend(pixels) else { return };
+                resized_rows(picture, w, h, |row| {
+                    normalisation.write_row(row, (x, y), side, block);
+                    y += 1;
+                });
+            }
+        }
     }
 }
 
@@ -72,4 +103,39 @@ pub fn lend(picture: &Pixels) -> Result<Rgb<'_>, EmbedError> {
         });
     }
     Ok(Rgb { width, height, data: &picture.rgb })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::normalise::Channels;
+
+    proptest! {
+        /// Scaled before or while it is written, a picture lies on the canvas alike, and all around it is black.
+        #[test]
+        fn scaled_early_or_late_it_is_the_same(
+            w in 1u32..60, h in 1u32..60, side in 20usize..70, border in prop::sample::select(vec![0.0, 0.1, 0.25]), seed: u32,
+        ) {
+            let rgb: Vec<u8> = (0..w * h * 3).map(|at| 1 | ((at + 1).wrapping_mul(seed | 1) >> 17) as u8).collect();
+            let pixels = Pixels { width: w, height: h, rgb: rgb.into() };
+            let normalisation = Normalisation { channels: Channels::Bgr, mean: [9.0, 0.0, 5.0], std: [3.0, 1.0, 2.0] };
+            let write = |canvas: Canvas| {
+                let mut block = vec![f32::NAN; 3 * side * side];
+                canvas.write(&normalisation, side, &mut block);
+                block
+            };
+            let late = Canvas::new(&pixels, side, border).unwrap();
+            let (size, corner) = (late.size, late.corner);
+            let (late, early) = (write(late), write(Canvas::new(&pixels, side, border).unwrap().scaled()));
+            prop_assert!(late.iter().all(|value| value.is_finite()));
+            for (at, value) in late[side * side..2 * side * side].iter().enumerate() {
+                let (x, y) = (at % side, at / side);
+                let inside = (corner.0..corner.0 + size.0).contains(&x) && (corner.1..corner.1 + size.1).contains(&y);
+                prop_assert_eq!(*value > 0.0, inside, "at {} {}", x, y);
+            }
+            prop_assert_eq!(late, early);
+        }
+    }
 }

@@ -253,15 +253,17 @@ impl Core {
 
     fn look(self: &Arc<Self>, job: Job) {
         let look = job.looks.look();
-        let canvas = || Canvas::new(&job.pixels, look.side(self.detector.side()), look.border);
-        match self.clock.time(Part::Detection, canvas) {
+        match Canvas::new(&job.pixels, look.side(self.detector.side()), look.border) {
             Ok(canvas) => match own(&self.see) {
                 Some((session, feeds)) => {
                     // Let go of before a further look asks for it.
                     let found = self.detect(session, &mut lock(feeds)[job.looks.current()], &[&canvas]).pop();
                     self.seen(job, found.unwrap_or(Err(EmbedError::Lost)));
                 }
-                None => self.canvases.push([Sighting { job, canvas }]),
+                None => {
+                    let canvas = self.clock.time(Part::Detection, || canvas.scaled());
+                    self.canvases.push([Sighting { job, canvas }]);
+                }
             },
             Err(error) => drop(job.answer.send((job.at, Err(error)))),
         }

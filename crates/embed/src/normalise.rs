@@ -48,6 +48,40 @@ impl Normalisation {
         self.mean.iter().chain(&self.std).all(|v| v.is_finite()) && self.std.iter().all(|v| *v != 0.0)
     }
 
+    /// Which of a pixel's bytes goes into a channel's plane, and what it is subtracted and multiplied with there.
+    fn channel(&self, channel: usize) -> (usize, f32, f32) {
+        let from = match self.channels {
+            Channels::Rgb => channel,
+            Channels::Bgr => 2 - channel,
+        };
+        (from, self.mean[channel], 1.0 / self.std[channel])
+    }
+
+    /// Fills a planar `[3, side, side]` block with what black becomes.
+    pub fn blacken<T: Number>(&self, side: usize, block: &mut [T]) {
+        for (channel, plane) in block.chunks_exact_mut(side * side).take(3).enumerate() {
+            let (_, mean, scale) = self.channel(channel);
+            plane.fill(T::of(-mean * scale));
+        }
+    }
+
+    /// Writes a row of pixels into a planar `[3, side, side]` block, from the place `(x, y)` on. Pixels may have more bytes
+    /// than red, green and blue.
+    pub fn write_row<T: Number, const N: usize>(
+        &self,
+        pixels: &[[u8; N]],
+        (x, y): (usize, usize),
+        side: usize,
+        block: &mut [T],
+    ) {
+        for (channel, plane) in block.chunks_exact_mut(side * side).take(3).enumerate() {
+            let (from, mean, scale) = self.channel(channel);
+            for (value, pixel) in plane[y * side + x..(y + 1) * side].iter_mut().zip(pixels) {
+                *value = T::of((f32::from(pixel[from]) - mean) * scale);
+            }
+        }
+    }
+
     /// Writes RGB rows of `width` pixels into a planar `[3, side, side]` block, with the top left corner at `(x, y)`;
     /// all around it the block holds what black becomes.
     pub fn write<T: Number>(
@@ -58,21 +92,11 @@ impl Normalisation {
         side: usize,
         block: &mut [T],
     ) {
-        for (channel, plane) in block.chunks_exact_mut(side * side).take(3).enumerate() {
-            let from = match self.channels {
-                Channels::Rgb => channel,
-                Channels::Bgr => 2 - channel,
-            };
-            let (mean, scale) = (self.mean[channel], 1.0 / self.std[channel]);
-            if rgb.len() != side * side * 3 {
-                plane.fill(T::of(-mean * scale));
-            }
-            for (row, line) in rgb.chunks_exact(width * 3).zip(plane.chunks_exact_mut(side).skip(y)) {
-                let (pixels, _) = row.as_chunks::<3>();
-                for (value, pixel) in line[x..].iter_mut().zip(pixels) {
-                    *value = T::of((f32::from(pixel[from]) - mean) * scale);
-                }
-            }
+        if rgb.len() != side * side * 3 {
+            self.blacken(side, block);
+        }
+        for (row, pixels) in rgb.chunks_exact(width * 3).enumerate() {
+            self.write_row(pixels.as_chunks::<3>().0, (x, y + row), side, block);
         }
     }
 }

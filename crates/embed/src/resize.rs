@@ -73,34 +73,60 @@ impl Taps {
     }
 }
 
+/// A pixel in a word of its own; the last byte is empty.
+pub type Padded = [u8; 4];
+
+/// Resamples to `width x height` (each at least 1) and gives each row from the top, so that it can be worked on while it
+/// is in the cache.
+pub fn resized_rows(picture: Rgb<'_>, width: usize, height: usize, mut each: impl FnMut(&[Padded])) {
+    if (picture.width, picture.height) == (width, height) {
+        let mut line = vec![[0; 4]; width];
+        for row in picture.data.chunks_exact(width * 3) {
+            pad(row, &mut line);
+            each(&line);
+        }
+    } else if width <= picture.width && height <= picture.height {
+        shrink(picture, &Taps::area(picture.width, width), &Taps::area(picture.height, height), each);
+    } else {
+        grow(picture, &Taps::linear(picture.width, width), &Taps::linear(picture.height, height), each);
+    }
+}
+
 /// Resamples to `width x height` (each at least 1): `width * height * 3` bytes.
 pub fn resize<'a>(picture: Rgb<'a>, width: usize, height: usize) -> Cow<'a, [u8]> {
     if (picture.width, picture.height) == (width, height) {
         return Cow::Borrowed(picture.data);
     }
     let mut out = vec![0; width * height * 3];
-    if width <= picture.width && height <= picture.height {
-        shrink(picture, &Taps::area(picture.width, width), &Taps::area(picture.height, height), &mut out);
-    } else {
-        grow(picture, &Taps::linear(picture.width, width), &Taps::linear(picture.height, height), &mut out);
-    }
+    let mut lines = out.as_chunks_mut::<3>().0.chunks_exact_mut(width);
+    resized_rows(picture, width, height, |row| {
+        let line = lines.next().unwrap_or_default();
+        line.iter_mut().zip(row).for_each(|(pixel, [r, g, b, _])| *pixel = [*r, *g, *b]);
+    });
     Cow::Owned(out)
 }
 
+fn pad(row: &[u8], line: &mut [Padded]) {
+    let (pixels, _) = row.as_chunks::<3>();
+    line.iter_mut().zip(pixels).for_each(|(place, [r, g, b])| *place = [*r, *g, *b, 0]);
+}
+
 /// Rows first, since there are fewer afterwards.
-fn shrink(picture: Rgb<'_>, columns: &Taps, rows: &Taps, out: &mut [u8]) {
+fn shrink(picture: Rgb<'_>, columns: &Taps, rows: &Taps, mut each: impl FnMut(&[Padded])) {
     let stride = picture.width * 3;
     let mut sum = vec![0.0f32; stride];
-    for (line, (start, weights)) in out.chunks_exact_mut(columns.runs.len() * 3).zip(rows.iter()) {
+    let mut line = vec![[0; 4]; columns.runs.len()];
+    for (start, weights) in rows.iter() {
         sum.fill(0.0);
         for (row, weight) in picture.data[start * stride..].chunks_exact(stride).zip(weights) {
             for (total, value) in sum.iter_mut().zip(row) {
                 *total += weight * f32::from(*value);
             }
         }
-        for (pixel, value) in line.iter_mut().zip(across(&sum, columns).as_flattened()) {
-            *pixel = rounded(*value);
+        for (pixel, [r, g, b]) in line.iter_mut().zip(across(&sum, columns)) {
+            *pixel = [rounded(r), rounded(g), rounded(b), 0];
         }
+        each(&line);
     }
 }
 
@@ -114,9 +140,9 @@ struct Widening {
     first: Vec<i16>,
     beyond: Vec<i16>,
     /// The source row; its last pixel once more behind it, for what has no neighbour there.
-    source: Vec<[u8; 4]>,
-    left: Vec<[u8; 4]>,
-    right: Vec<[u8; 4]>,
+    source: Vec<Padded>,
+    left: Vec<Padded>,
+    right: Vec<Padded>,
 }
 
 impl Widening {
@@ -135,12 +161,13 @@ impl Widening {
 
     /// Widens a row of RGB pixels. Values are left with [`WEIGHT_BITS`] - 4 bits behind the point, which fits 16 bits.
     fn widen(&mut self, row: &[u8], wide: &mut [i16]) {
-        let (pixels, _) = row.as_chunks::<3>();
-        let padded = pixels.iter().chain(pixels.last()).map(|[r, g, b]| [*r, *g, *b, 0]);
-        self.source.iter_mut().zip(padded).for_each(|(place, pixel)| *place = pixel);
+        pad(row, &mut self.source);
+        if let [.., last, behind] = self.source.as_mut_slice() {
+            *behind = *last;
+        }
         let both = self.left.iter_mut().zip(&mut self.right);
         for ((left, right), start) in both.zip(&self.starts) {
-            if let Some([one, next]) = self.source.get(*start..).and_then(<[[u8; 4]]>::first_chunk) {
+            if let Some([one, next]) = self.source.get(*start..).and_then(<[Padded]>::first_chunk) {
                 (*left, *right) = (*one, *next);
             }
         }
@@ -162,7 +189,7 @@ fn fixed(weights: &[f32], which: usize) -> i16 {
 ///
 /// In OpenCV's fixed-point arithmetic, not in floating point: the two differ by one step in a tenth of the bytes, which is
 /// enough for a detector to prefer the anchor beside, and that moves a box by pixels.
-fn grow(picture: Rgb<'_>, columns: &Taps, rows: &Taps, out: &mut [u8]) {
+fn grow(picture: Rgb<'_>, columns: &Taps, rows: &Taps, mut each: impl FnMut(&[Padded])) {
     let (width, stride) = (columns.runs.len(), picture.width * 3);
     let mut widening = Widening::new(columns, picture.width);
     // A row is widened once and serves for as long as rows of the result lie beside it. The last row has none below it; its
@@ -175,7 +202,7 @@ fn grow(picture: Rgb<'_>, columns: &Taps, rows: &Taps, out: &mut [u8]) {
     let (mut above, mut below) = (vec![0i16; width * 4], vec![0i16; width * 4]);
     let mut mixed = vec![[0u8; 4]; width];
     let mut at: Option<usize> = None;
-    for (line, (start, weights)) in out.chunks_exact_mut(width * 3).zip(rows.iter()) {
+    for (start, weights) in rows.iter() {
         if at != Some(start) {
             if at.is_some_and(|at| at + 1 == start) {
                 std::mem::swap(&mut above, &mut below);
@@ -191,8 +218,7 @@ fn grow(picture: Rgb<'_>, columns: &Taps, rows: &Taps, out: &mut [u8]) {
             let sum = high(first, *a) + high(beyond, *b);
             *value = ((sum + 2) >> 2).clamp(0, 255) as u8;
         }
-        let (pixels, _) = line.as_chunks_mut::<3>();
-        pixels.iter_mut().zip(&mixed).for_each(|(pixel, [r, g, b, _])| *pixel = [*r, *g, *b]);
+        each(&mixed);
     }
 }
 

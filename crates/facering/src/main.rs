@@ -51,9 +51,14 @@ fn main() -> ExitCode {
 }
 
 /// OpenMP's threads sleep while they wait; few arenas, and blocks of 2 MiB and more straight from the system: a soak took
-/// twice the memory without. With less, every canvas would be mapped anew, which took a tenth of the time of embedding.
-const LIBRARIES: [(&str, &str); 3] =
-    [("OMP_WAIT_POLICY", "passive"), ("MALLOC_ARENA_MAX", "4"), ("MALLOC_MMAP_THRESHOLD_", "2097152")];
+/// twice the memory without. With less, every canvas would be mapped anew, which took a tenth of the time of embedding. And
+/// no huge pages for our own rows and pictures: what was given back came back 2 MiB at a time, cleared for nothing.
+const LIBRARIES: [(&str, &str); 4] = [
+    ("OMP_WAIT_POLICY", "passive"),
+    ("MALLOC_ARENA_MAX", "4"),
+    ("MALLOC_MMAP_THRESHOLD_", "2097152"),
+    ("MIMALLOC_ALLOW_THP", "0"),
+];
 /// Set once that is done.
 const SETTLED: &str = "FACERING_LIBRARIES_SET";
 
