@@ -139,12 +139,12 @@ impl Core {
             .build()
             .map_err(threads)?;
         let direct = |sessions: &[Session]| 0..if on_processor(sessions) { sessions.len() } else { 0 };
-        let own = detector.side();
-        let narrow = NARROW_LOOKS.iter().all(|look| detector.takes(look.side(own)));
+        let side = detector.side();
+        let narrow = NARROW_LOOKS.iter().all(|look| detector.takes(look.side(side)));
         let looks = if narrow { &NARROW_LOOKS } else { &LOOKS };
         let looks = if config.retry_with_border { &looks[..] } else { &looks[..1] };
         let sight = |session| {
-            let feeds = looks.iter().map(|look| detector.feed(session, look.side(own), 1));
+            let feeds = looks.iter().map(|look| detector.feed(session, look.side(side), 1));
             feeds.collect::<Result<Vec<_>, _>>().map(Mutex::new)
         };
         let see = direct(detector.sessions()).map(sight).collect::<Result<_, _>>().map_err(failed)?;
