@@ -11,6 +11,7 @@
 mod config;
 mod error;
 mod feed;
+mod fuse;
 mod library;
 mod runtime;
 mod session;

@@ -8,7 +8,7 @@ use ort::ep::ExecutionProvider;
 use ort::logging::LogLevel;
 use ort::session::builder::SessionBuilder;
 
-use crate::{InferenceConfig, Provider, Session, StartError, library};
+use crate::{InferenceConfig, Provider, Session, StartError, fuse, library};
 
 struct Loaded {
     library: PathBuf,
@@ -17,6 +17,12 @@ struct Loaded {
 
 /// The process's one environment: ONNX Runtime allows no second, and dropping it would end every session.
 static LOADED: Mutex<Option<Loaded>> = Mutex::new(None);
+
+/// A model's file, and what is given to the processor in its place.
+struct Model<'p> {
+    path: &'p Path,
+    fused: Option<Vec<u8>>,
+}
 
 /// ONNX Runtime with the providers it is to use. Cheap to clone.
 #[derive(Clone)]
@@ -89,7 +95,7 @@ impl Runtime {
     /// [`StartError::ModelRefused`] if the file is missing or no model, [`StartError::ProviderMissing`] if the first
     /// provider is required and cannot run it.
     pub fn session_from_file(&self, path: &Path) -> Result<Session, StartError> {
-        self.session_on(path, self.first_device(), self.config.threads())
+        self.session_on(&self.model(path), self.first_device(), self.config.threads())
     }
 
     /// Sessions for the model in a file that work side by side: one on each configured GPU, in their order, or a few that
@@ -99,16 +105,17 @@ impl Runtime {
     /// As [`Runtime::session_from_file`].
     pub fn sessions_from_file(&self, path: &Path) -> Result<Vec<Session>, StartError> {
         let (beside, threads) = self.config.beside();
+        let model = self.model(path);
         let mut sessions = Vec::new();
         for device in self.config.sessions() {
-            let session = self.session_on(path, device, threads)?;
+            let session = self.session_on(&model, device, threads)?;
             let gpu = session.provider().is_gpu();
             sessions.push(session);
             if !gpu {
                 // The processor took over; it is there once, however many GPUs were hoped for.
                 let more = if sessions.len() == 1 { beside - 1 } else { 0 };
                 for _ in 0..more {
-                    sessions.push(self.session_on(path, device, threads)?);
+                    sessions.push(self.session_on(&model, device, threads)?);
                 }
                 break;
             }
@@ -120,9 +127,17 @@ impl Runtime {
         self.config.devices.first().copied().unwrap_or(0)
     }
 
-    fn session_on(&self, path: &Path, device: u32, threads: usize) -> Result<Session, StartError> {
-        let name = path.display().to_string();
-        self.session(&name, device, threads, |builder| builder.commit_from_file(path))
+    /// Reads the model if it is to be run in another form than it is stored in.
+    fn model<'p>(&self, path: &'p Path) -> Model<'p> {
+        Model { path, fused: if self.prefers_gpu() { None } else { fuse::file_for_processor(path) } }
+    }
+
+    fn session_on(&self, model: &Model<'_>, device: u32, threads: usize) -> Result<Session, StartError> {
+        let stored = |builder: &mut SessionBuilder| builder.commit_from_file(model.path);
+        self.session(&model.path.display().to_string(), device, threads, |builder| match &model.fused {
+            Some(fused) => builder.commit_from_memory(fused).or_else(|_| stored(builder)),
+            None => stored(builder),
+        })
     }
 
     /// A session for a model in memory; `name` stands in messages.

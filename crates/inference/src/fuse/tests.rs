@@ -1,0 +1,255 @@
+use proptest::prelude::*;
+
+use super::onnx::{Attribute, Constant, Graph, Model, Node, OperatorSet};
+use super::*;
+use crate::session::tests::runtime;
+use crate::{InferenceConfig, Runtime, Session, TensorView};
+
+/// Numbers that look like weights.
+fn noise(count: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2).wrapping_add(1);
+    let next = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    (0..count).map(next).collect()
+}
+
+/// A value's name and shape, as ONNX writes them; a length that is no number is a name.
+fn port(name: &str, shape: &[Option<i64>]) -> Vec<u8> {
+    #[derive(Clone, PartialEq, Message)]
+    struct Length {
+        #[prost(int64, optional, tag = "1")]
+        value: Option<i64>,
+        #[prost(string, optional, tag = "2")]
+        parameter: Option<String>,
+    }
+    #[derive(Clone, PartialEq, Message)]
+    struct Shape {
+        #[prost(message, repeated, tag = "1")]
+        dim: Vec<Length>,
+    }
+    #[derive(Clone, PartialEq, Message)]
+    struct TensorType {
+        #[prost(int32, optional, tag = "1")]
+        element: Option<i32>,
+        #[prost(message, optional, tag = "2")]
+        shape: Option<Shape>,
+    }
+    #[derive(Clone, PartialEq, Message)]
+    struct Type {
+        #[prost(message, optional, tag = "1")]
+        tensor: Option<TensorType>,
+    }
+    #[derive(Clone, PartialEq, Message)]
+    struct Info {
+        #[prost(string, optional, tag = "1")]
+        name: Option<String>,
+        #[prost(message, optional, tag = "2")]
+        kind: Option<Type>,
+    }
+    let length = |(at, length): (usize, &Option<i64>)| Length {
+        value: *length,
+        parameter: length.is_none().then(|| format!("axis {at}")),
+    };
+    let shape = Shape { dim: shape.iter().enumerate().map(length).collect() };
+    let tensor = TensorType { element: Some(onnx::FLOAT), shape: Some(shape) };
+    Info { name: Some(name.to_owned()), kind: Some(Type { tensor: Some(tensor) }) }.encode_to_vec()
+}
+
+/// One branch: what it takes, its channels, and whether a convolution of every channel for itself follows.
+#[derive(Clone, Debug)]
+struct Branch {
+    from: usize,
+    channels: i64,
+    kernel: i64,
+    biased: bool,
+    deep: usize,
+    given: bool,
+}
+
+const INPUT_CHANNELS: i64 = 5;
+
+fn convolution(graph: &mut Graph, value: &str, output: &str, shape: [i64; 4], biased: bool, group: i64) {
+    let seed = graph.initializer.len() as u64;
+    let count = shape.iter().product::<i64>() as usize;
+    let mut input = vec![value.to_owned(), format!("{output}.weight")];
+    graph.initializer.push(Constant::floats(input[1].clone(), shape.to_vec(), &noise(count, seed)));
+    if biased {
+        input.push(format!("{output}.bias"));
+        let bias = noise(shape[0] as usize, seed + 1000);
+        graph.initializer.push(Constant::floats(input[2].clone(), vec![shape[0]], &bias));
+    }
+    let (kernel, pad) = (shape[2], shape[2] / 2);
+    let mut attributes =
+        vec![Attribute::integers("kernel_shape", &[kernel; 2]), Attribute::integers("pads", &[pad; 4])];
+    if group != 1 {
+        attributes.push(Attribute::integer("group", group));
+    }
+    graph.node.push(Node::new("Conv", input, vec![output.to_owned()], attributes));
+}
+
+/// A network of two trunks with these branches, each of which is an output.
+fn network(branches: &[Branch], opset: i64) -> Vec<u8> {
+    let mut graph = Graph { name: Some("branches".into()), ..Graph::default() };
+    graph.input = vec![port("picture", &[None, Some(INPUT_CHANNELS), None, None])];
+    for trunk in 0..2 {
+        let name = format!("trunk{trunk}");
+        convolution(&mut graph, "picture", &name, [16 + trunk, INPUT_CHANNELS, 3, 3], true, 1);
+    }
+    for (at, branch) in branches.iter().enumerate() {
+        let mut value = format!("branch{at}");
+        let (trunk, into) = (format!("trunk{}", branch.from), 16 + branch.from as i64);
+        let (channels, kernel) = (branch.channels, branch.kernel);
+        convolution(&mut graph, &trunk, &value, [channels, into, kernel, kernel], branch.biased, 1);
+        if branch.given {
+            graph.output.push(port(&value, &[None, Some(channels), None, None]));
+        }
+        for step in 0..branch.deep {
+            let next = format!("branch{at}.{step}");
+            convolution(&mut graph, &value, &next, [channels, 1, 3, 3], true, channels);
+            value = next;
+        }
+        graph.node.push(Node::new("Sigmoid", vec![value], vec![format!("out{at}")], vec![]));
+        graph.output.push(port(&format!("out{at}"), &[None, Some(channels), None, None]));
+    }
+    let opset_import = vec![OperatorSet { domain: None, version: Some(opset) }];
+    Model { ir_version: Some(6), graph: Some(graph), opset_import, ..Model::default() }.encode_to_vec()
+}
+
+fn branch(from: usize, channels: i64, deep: usize) -> Branch {
+    Branch { from, channels, kernel: 1, biased: true, deep, given: false }
+}
+
+fn convolutions(model: &[u8]) -> usize {
+    let graph = Model::decode(model).unwrap().graph.unwrap();
+    graph.node.iter().filter(|node| node.is("Conv")).count()
+}
+
+/// What a model gives for a picture, each output with its shape.
+fn answers(session: &Session, (height, width): (usize, usize)) -> Vec<(Vec<usize>, Vec<f32>)> {
+    let shape = [1, INPUT_CHANNELS as usize, height, width];
+    let values = noise(shape.iter().product(), 77);
+    let outputs = session.run(&[TensorView::f32(&shape, &values)]).unwrap();
+    outputs.iter().map(|output| (output.shape.clone(), output.as_f32().unwrap().to_vec())).collect()
+}
+
+fn same_answers(runtime: &Runtime, stored: &[u8], fused: &[u8]) -> Result<(), TestCaseError> {
+    let stored = runtime.session_from_bytes("stored", stored).unwrap();
+    let fused = runtime.session_from_bytes("fused", fused).unwrap();
+    prop_assert_eq!(stored.inputs(), fused.inputs());
+    prop_assert_eq!(stored.outputs(), fused.outputs());
+    for size in [(8, 8), (9, 17)] {
+        for ((shape, before), (fused_shape, after)) in
+            answers(&stored, size).into_iter().zip(answers(&fused, size))
+        {
+            prop_assert_eq!(shape, fused_shape);
+            for (before, after) in before.iter().zip(&after) {
+                prop_assert!((before - after).abs() <= 1e-5 * (1.0 + before.abs()), "{} {}", before, after);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_score_a_box_and_landmarks_are_computed_at_once() {
+    let heads = [branch(0, 1, 1), branch(0, 4, 1), branch(0, 1, 1), branch(0, 10, 1)];
+    for opset in [11, 13, 18] {
+        let stored = network(&heads, opset);
+        let fused = for_processor(&stored).unwrap();
+        // Two trunks, of which one is not looked at, and twice four branches.
+        assert_eq!((convolutions(&stored), convolutions(&fused)), (10, 4));
+        let graph = Model::decode(fused.as_slice()).unwrap().graph.unwrap();
+        let unused = graph.initializer.iter().filter(|constant| {
+            !graph.node.iter().any(|node| node.input.iter().any(|name| name == constant.name()))
+        });
+        assert_eq!(unused.count(), 0);
+        if let Some(runtime) = runtime() {
+            same_answers(&runtime, &stored, &fused).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_would_take_as_long_stays_apart() {
+    let same = |branches: &[Branch]| for_processor(&network(branches, 11)).is_none();
+    assert!(same(&[branch(0, 16, 1), branch(0, 32, 1)]), "whole blocks");
+    assert!(same(&[branch(0, 9, 1), branch(0, 9, 1)]), "two blocks either way");
+    assert!(same(&[branch(0, 4, 1), branch(1, 4, 1)]), "of different values");
+    let wide = Branch { kernel: 3, ..branch(0, 4, 1) };
+    assert!(same(&[branch(0, 4, 1), wide]), "of different kernels");
+    let plain = Branch { biased: false, ..branch(0, 4, 1) };
+    assert!(same(&[branch(0, 4, 1), plain]), "one without a bias");
+}
+
+#[test]
+fn what_is_not_understood_is_left_alone() {
+    let model = network(&[branch(0, 4, 1), branch(0, 4, 1)], 11);
+    assert!(for_processor(&model).is_some());
+    let change = |change: &dyn Fn(&mut Model)| {
+        let mut changed = Model::decode(model.as_slice()).unwrap();
+        change(&mut changed);
+        for_processor(&changed.encode_to_vec())
+    };
+    assert_eq!(change(&|model| model.ir_version = Some(3)), None);
+    assert_eq!(change(&|model| model.opset_import.clear()), None);
+    assert_eq!(change(&|model| model.graph = None), None);
+    // A branch's weights may be given by the caller, or cannot be read.
+    let weights = |graph: &mut Graph, change: &dyn Fn(&mut Constant)| {
+        let named = graph.initializer.iter_mut().find(|constant| constant.name() == "branch0.weight");
+        change(named.unwrap());
+    };
+    let graph =
+        |change_graph: &dyn Fn(&mut Graph)| change(&|model| change_graph(model.graph.as_mut().unwrap()));
+    assert_eq!(graph(&|graph| graph.input.push(port("branch0.weight", &[Some(4)]))), None);
+    assert_eq!(graph(&|graph| weights(graph, &|weights| weights.data_type = Some(10))), None);
+    assert_eq!(graph(&|graph| weights(graph, &|weights| weights.dims[0] = 3)), None);
+    assert_eq!(graph(&|graph| weights(graph, &|weights| weights.dims[0] = i64::MAX)), None);
+    // Fields that are not known, truncation, noise.
+    assert_eq!(for_processor(&[&model[..], &[0xfa, 0x07, 1, 9]].concat()), None);
+    for length in [0, 1, model.len() / 2, model.len() - 1] {
+        assert_eq!(for_processor(&model[..length]), None);
+    }
+    assert_eq!(file_for_processor(Path::new("/nowhere/model.onnx")), None);
+}
+
+#[test]
+fn a_file_is_run_in_its_new_form() {
+    let Some(runtime) = runtime() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let stored = network(&[branch(1, 4, 1), branch(1, 3, 0)], 11);
+    std::fs::write(&path, &stored).unwrap();
+    let session = runtime.session_from_file(&path).unwrap();
+    let plain = runtime.session_from_bytes("stored", &stored).unwrap();
+    assert_eq!(session.inputs(), plain.inputs());
+    for ((_, one), (_, other)) in answers(&session, (8, 8)).iter().zip(&answers(&plain, (8, 8))) {
+        assert!(one.iter().zip(other).all(|(one, other)| (one - other).abs() < 1e-5));
+    }
+    assert!(!Runtime::start(&InferenceConfig::default()).unwrap().prefers_gpu());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn the_answers_stay(
+        branches in prop::collection::vec(
+            (0usize..2, 1i64..20, prop::bool::weighted(0.8), prop::bool::weighted(0.8), 0usize..3, prop::bool::weighted(0.1)),
+            1..7,
+        ),
+        opset in prop::sample::select(vec![11i64, 13, 18]),
+    ) {
+        let Some(runtime) = runtime() else { return Ok(()) };
+        let branches: Vec<Branch> = branches.into_iter().map(|(from, channels, narrow, biased, deep, given)| {
+            Branch { from, channels, kernel: if narrow { 1 } else { 3 }, biased, deep, given }
+        }).collect();
+        let stored = network(&branches, opset);
+        if let Some(fused) = for_processor(&stored) {
+            prop_assert!(convolutions(&fused) < convolutions(&stored));
+            prop_assert_eq!(for_processor(&fused), None, "nothing is left to join");
+            same_answers(&runtime, &stored, &fused)?;
+        }
+    }
+}
