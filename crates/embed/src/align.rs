@@ -2,8 +2,6 @@
 
 use records::Landmarks;
 
-use crate::resize::{Rgb, rounded};
-
 /// Where ArcFace embedders expect the landmarks in 112 x 112 pixels (Deng et al., "ArcFace", CVPR 2019, as published
 /// with the InsightFace project).
 pub const TEMPLATE: [[f64; 2]; 5] =
@@ -15,10 +13,14 @@ pub const FACE_SIDE: usize = 112;
 /// Rotation, one scale and translation: `x' = a x - b y + tx`, `y' = b x + a y + ty`.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Similarity {
-    a: f64,
-    b: f64,
-    tx: f64,
-    ty: f64,
+    /// Scale times the cosine of the angle.
+    pub a: f64,
+    /// Scale times its sine.
+    pub b: f64,
+    /// How far to the right.
+    pub tx: f64,
+    /// How far down.
+    pub ty: f64,
 }
 
 impl Similarity {
@@ -47,7 +49,8 @@ impl Similarity {
         usable.then_some(found)
     }
 
-    fn inverse(&self) -> Self {
+    /// The way back.
+    pub fn inverse(&self) -> Self {
         let norm = self.a * self.a + self.b * self.b;
         let (a, b) = (self.a / norm, -self.b / norm);
         Self { a, b, tx: -(a * self.tx - b * self.ty), ty: -(b * self.tx + a * self.ty) }
@@ -57,56 +60,6 @@ impl Similarity {
     fn apply(&self, [x, y]: [f64; 2]) -> [f64; 2] {
         [self.a * x - self.b * y + self.tx, self.b * x + self.a * y + self.ty]
     }
-}
-
-/// Cuts the `side x side` pixels that the similarity puts upright: bilinear, black beyond the picture.
-/// Gives `side * side * 3` bytes.
-pub fn warp(picture: Rgb<'_>, similarity: &Similarity, side: usize) -> Vec<u8> {
-    let back = similarity.inverse();
-    let (width, height) = (picture.width as i64, picture.height as i64);
-    let pixel = |x: i64, y: i64| -> [f32; 3] {
-        if x < 0 || y < 0 || x >= width || y >= height {
-            return [0.0; 3];
-        }
-        let at = (y as usize * picture.width + x as usize) * 3;
-        match picture.data.get(at..at + 3) {
-            Some(&[r, g, b]) => [f32::from(r), f32::from(g), f32::from(b)],
-            _ => [0.0; 3],
-        }
-    };
-    let stride = picture.width * 3;
-    let mut out = vec![0; side * side * 3];
-    let (places, _) = out.as_chunks_mut::<3>();
-    for (row, line) in places.chunks_exact_mut(side).enumerate() {
-        for (column, place) in line.iter_mut().enumerate() {
-            let (c, r) = (column as f64, row as f64);
-            // Far beyond any picture the casts below must not overflow.
-            let x = (back.a * c - back.b * r + back.tx).clamp(-1e6, 1e9);
-            let y = (back.b * c + back.a * r + back.ty).clamp(-1e6, 1e9);
-            let (left, top) = (x as i64 - i64::from(x < 0.0), y as i64 - i64::from(y < 0.0));
-            let (fx, fy) = ((x - left as f64) as f32, (y - top as f64) as f32);
-            let weights = [(1.0 - fx) * (1.0 - fy), fx * (1.0 - fy), (1.0 - fx) * fy, fx * fy];
-            let inside = left >= 0 && top >= 0 && left + 1 < width && top + 1 < height;
-            let pair = |at: usize| picture.data.get(at..at + 6).and_then(<[u8]>::first_chunk::<6>);
-            let rows = inside.then(|| top as usize * stride + left as usize * 3);
-            *place = match rows.and_then(|at| pair(at).zip(pair(at + stride))) {
-                Some((above, below)) => std::array::from_fn(|channel| {
-                    let sum = weights[0] * f32::from(above[channel])
-                        + weights[1] * f32::from(above[channel + 3])
-                        + weights[2] * f32::from(below[channel])
-                        + weights[3] * f32::from(below[channel + 3]);
-                    rounded(sum)
-                }),
-                None => {
-                    let corners = [(0, 0), (1, 0), (0, 1), (1, 1)].map(|(dx, dy)| pixel(left + dx, top + dy));
-                    std::array::from_fn(|channel| {
-                        rounded(corners.iter().zip(weights).map(|(corner, w)| corner[channel] * w).sum())
-                    })
-                }
-            };
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -136,15 +89,5 @@ mod tests {
     fn one_point_is_no_face() {
         assert_eq!(Similarity::to_template(&Landmarks([[5.0, 5.0]; 5]), 1.0, 0.0), None);
         assert_eq!(Similarity::to_template(&Landmarks([[f32::NAN; 2]; 5]), 1.0, 0.0), None);
-    }
-
-    #[test]
-    fn a_warp_by_whole_pixels_copies_and_is_black_outside() {
-        let data: Vec<u8> = (0..4 * 4 * 3).map(|v| v as u8 + 1).collect();
-        let picture = Rgb { width: 4, height: 4, data: &data };
-        let shifted = warp(picture, &Similarity { a: 1.0, b: 0.0, tx: -2.0, ty: -1.0 }, 4);
-        assert_eq!(shifted[..6], data[(4 + 2) * 3..(4 + 4) * 3]);
-        assert_eq!(shifted[6..12], [0; 6]);
-        assert_eq!(shifted[3 * 12..], [0; 12]);
     }
 }

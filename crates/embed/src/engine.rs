@@ -23,7 +23,7 @@ use std::time::Duration;
 use inference::{Feed, RunError, Session};
 use records::{Embedding, Face, Pdq, PhotoContent, PhotoFacts, PhotoKey, Pixels, Quality};
 
-use crate::align::{FACE_SIDE, Similarity, warp};
+use crate::align::{FACE_SIDE, Similarity};
 use crate::canvas::{Canvas, lend};
 use crate::clock::{Clock, Part};
 use crate::detect::{CanvasFeed, Detection, Detector};
@@ -33,6 +33,7 @@ use crate::queue::{Coming, Queue};
 use crate::recognise::Recogniser;
 use crate::resize::Rgb;
 use crate::stage::Outcome;
+use crate::warp::warp;
 use crate::{EmbedConfig, EmbedError, ModelPack, PackError, pdq, quality, thumbnail};
 
 /// Side of the aligned face that is hashed, so that two crops of one picture agree.

@@ -30,6 +30,7 @@ mod recognise;
 mod resize;
 mod stage;
 mod thumbnail;
+mod warp;
 
 pub use bench::{Around, Check, NetworkSpeed, Spent, verify};
 pub use catalogue::{ListedPack, folders, install_pack, known_packs, list_packs, load_pack};
