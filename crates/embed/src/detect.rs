@@ -12,6 +12,7 @@ use inference::{Element, Feed, Lent, Rows, RunError, Runtime, Session};
 use records::{FaceBox, Landmarks, Pixels};
 
 use crate::canvas::{Canvas, Placement};
+use crate::normalise::Number;
 use crate::pack::{DetectorDescription, DetectorFamily};
 use crate::{EmbedError, ModelPack, PackError};
 
@@ -89,8 +90,9 @@ impl Detector {
     /// # Errors
     /// [`PackError`] if it cannot be loaded, is of another family or takes another input.
     pub fn load(runtime: &Runtime, pack: &ModelPack) -> Result<Self, PackError> {
-        let sessions = runtime.sessions_from_file(&pack.detector_path())?;
         let description = pack.description().detector.clone();
+        let from_bytes = description.normalisation.from_bytes();
+        let sessions = runtime.sessions_for_pictures(&pack.detector_path(), &from_bytes)?;
         let wrong = |detail: String| PackError::Shape {
             pack: pack.id().clone(),
             file: description.file.clone(),
@@ -101,7 +103,7 @@ impl Detector {
         let session = sessions.first().ok_or_else(|| wrong("has no device to run on".to_owned()))?;
         let (batches, any_side) = match session.inputs() {
             [port] => match (port.element, port.shape.as_slice()) {
-                (Element::F32 | Element::F16, [batch, channels, height, width])
+                (Element::F32 | Element::F16 | Element::U8, [batch, channels, height, width])
                     if fits(*channels, 3) && fits(*height, side) && fits(*width, side) =>
                 {
                     (batch.is_none(), height.is_none() && width.is_none())
@@ -203,22 +205,22 @@ impl Detector {
         canvases: &[&Canvas],
         read: impl FnOnce(&[Cow<'_, [f32]>]) -> R,
     ) -> Result<(R, Duration), EmbedError> {
-        let (side, normalisation) = (*side, &self.description.normalisation);
-        let block = 3 * side * side;
+        let side = *side;
         match feed.rows(canvases.len())? {
-            Rows::F32(rows) => {
-                let blocks = rows.chunks_exact_mut(block).zip(canvases);
-                blocks.for_each(|(block, canvas)| canvas.write(normalisation, side, block));
-            }
-            Rows::F16(rows) => {
-                let blocks = rows.chunks_exact_mut(block).zip(canvases);
-                blocks.for_each(|(block, canvas)| canvas.write(normalisation, side, block));
-            }
+            Rows::F32(rows) => self.write(canvases, side, rows),
+            Rows::F16(rows) => self.write(canvases, side, rows),
+            Rows::U8(rows) => self.write(canvases, side, rows),
         }
         let (read, took) = self.sessions[device].run_feed(feed, canvases.len(), |outputs| {
             self.checked(outputs, side, canvases.len()).map(|outputs| read(&outputs))
         })?;
         Ok((read?, took))
+    }
+
+    fn write<T: Number>(&self, canvases: &[&Canvas], side: usize, rows: &mut [T]) {
+        for (block, canvas) in rows.chunks_exact_mut(3 * side * side).zip(canvases) {
+            canvas.write(&self.description.normalisation, side, block);
+        }
     }
 
     /// The outputs as floats, if they have the rows of `count` canvases or more.

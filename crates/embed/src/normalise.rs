@@ -1,23 +1,29 @@
 //! From RGB bytes to the numbers a network takes.
 
-use inference::f16;
+use inference::{FromBytes, f16};
 use serde::{Deserialize, Serialize};
 
 /// A number that networks take.
 pub trait Number: Copy {
-    /// The nearest one.
-    fn of(value: f32) -> Self;
+    /// What a byte of a picture becomes: `(byte - mean) * factor`, unless the network does that itself.
+    fn of(byte: u8, mean: f32, factor: f32) -> Self;
 }
 
 impl Number for f32 {
-    fn of(value: f32) -> Self {
-        value
+    fn of(byte: u8, mean: f32, factor: f32) -> Self {
+        (Self::from(byte) - mean) * factor
     }
 }
 
 impl Number for f16 {
-    fn of(value: f32) -> Self {
-        Self::from_f32(value)
+    fn of(byte: u8, mean: f32, factor: f32) -> Self {
+        Self::from_f32(f32::of(byte, mean, factor))
+    }
+}
+
+impl Number for u8 {
+    fn of(byte: u8, _mean: f32, _factor: f32) -> Self {
+        byte
     }
 }
 
@@ -57,11 +63,17 @@ impl Normalisation {
         (from, self.mean[channel], 1.0 / self.std[channel])
     }
 
+    /// What a network has to do with bytes that are given to it as they are.
+    pub fn from_bytes(&self) -> FromBytes {
+        let [(_, first, a), (_, second, b), (_, third, c)] = [0, 1, 2].map(|channel| self.channel(channel));
+        FromBytes { mean: [first, second, third], factor: [a, b, c] }
+    }
+
     /// Fills a planar `[3, side, side]` block with what black becomes.
     pub fn blacken<T: Number>(&self, side: usize, block: &mut [T]) {
         for (channel, plane) in block.chunks_exact_mut(side * side).take(3).enumerate() {
-            let (_, mean, scale) = self.channel(channel);
-            plane.fill(T::of(-mean * scale));
+            let (_, mean, factor) = self.channel(channel);
+            plane.fill(T::of(0, mean, factor));
         }
     }
 
@@ -75,9 +87,9 @@ impl Normalisation {
         block: &mut [T],
     ) {
         for (channel, plane) in block.chunks_exact_mut(side * side).take(3).enumerate() {
-            let (from, mean, scale) = self.channel(channel);
+            let (from, mean, factor) = self.channel(channel);
             for (value, pixel) in plane[y * side + x..(y + 1) * side].iter_mut().zip(pixels) {
-                *value = T::of((f32::from(pixel[from]) - mean) * scale);
+                *value = T::of(pixel[from], mean, factor);
             }
         }
     }

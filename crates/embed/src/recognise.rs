@@ -8,7 +8,7 @@ use records::Embedding;
 use crate::align::FACE_SIDE;
 use crate::detect::fitting_batch;
 use crate::noise::noise;
-use crate::normalise::Normalisation;
+use crate::normalise::{Normalisation, Number};
 use crate::{EmbedError, ModelPack, PackError};
 
 /// Bytes of an aligned face.
@@ -116,18 +116,10 @@ impl Recogniser {
         feed: &mut Feed,
         faces: &[&[u8]],
     ) -> Result<(Vec<f32>, Duration), EmbedError> {
-        let normalisation = &self.normalisation;
         match feed.rows(faces.len())? {
-            Rows::F32(rows) => {
-                let blocks = rows.chunks_exact_mut(FACE_BYTES).zip(faces);
-                blocks
-                    .for_each(|(block, face)| normalisation.write(face, FACE_SIDE, (0, 0), FACE_SIDE, block));
-            }
-            Rows::F16(rows) => {
-                let blocks = rows.chunks_exact_mut(FACE_BYTES).zip(faces);
-                blocks
-                    .for_each(|(block, face)| normalisation.write(face, FACE_SIDE, (0, 0), FACE_SIDE, block));
-            }
+            Rows::F32(rows) => self.write(faces, rows),
+            Rows::F16(rows) => self.write(faces, rows),
+            Rows::U8(rows) => self.write(faces, rows),
         }
         let expected = faces.len() * self.dimension;
         let session = &self.sessions[device];
@@ -143,6 +135,12 @@ impl Recogniser {
             detail: format!("{found} values where {expected} are expected"),
         })?;
         Ok((values, took))
+    }
+
+    fn write<T: Number>(&self, faces: &[&[u8]], rows: &mut [T]) {
+        for (block, face) in rows.chunks_exact_mut(FACE_BYTES).zip(faces) {
+            self.normalisation.write(face, FACE_SIDE, (0, 0), FACE_SIDE, block);
+        }
     }
 
     /// The crops differ much in contrast, since networks quantised on the fly take one range for the whole batch.

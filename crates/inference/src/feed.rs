@@ -25,6 +25,7 @@ pub struct Feed {
 enum Memory {
     F32(Vec<f32>),
     F16(Vec<f16>),
+    U8(Vec<u8>),
     /// Tensors with their number of rows, rising.
     Bound(Vec<(usize, DynTensor)>),
 }
@@ -35,6 +36,8 @@ pub enum Rows<'a> {
     F32(&'a mut [f32]),
     /// 16-bit floats.
     F16(&'a mut [f16]),
+    /// Unsigned bytes.
+    U8(&'a mut [u8]),
 }
 
 impl std::fmt::Debug for Feed {
@@ -54,6 +57,7 @@ impl Feed {
         match &mut self.memory {
             Memory::F32(values) => Ok(Rows::F32(&mut values[..length])),
             Memory::F16(values) => Ok(Rows::F16(&mut values[..length])),
+            Memory::U8(values) => Ok(Rows::U8(&mut values[..length])),
             Memory::Bound(tensors) => {
                 let failed =
                     |error: ort::Error| RunError::Failed { model: "feed".into(), detail: error.to_string() };
@@ -98,7 +102,7 @@ impl Session {
     /// Memory for batches of up to `most` rows of the shape `row`.
     ///
     /// # Errors
-    /// [`RunError`] if the model takes more than one input or no floats, or there is no memory.
+    /// [`RunError`] if the model takes more than one input, or neither floats nor bytes, or there is no memory.
     pub fn feed(&self, row: &[usize], most: usize) -> Result<Feed, RunError> {
         self.feed_on(row, most, self.provider().is_gpu())
     }
@@ -113,8 +117,9 @@ impl Session {
             Element::F32 | Element::F16 if bound => self.bound_memory(row, most, *element)?,
             Element::F32 => Memory::F32(vec![0.0; most * row_len]),
             Element::F16 => Memory::F16(vec![f16::ZERO; most * row_len]),
+            Element::U8 if !bound => Memory::U8(vec![0; most * row_len]),
             other => {
-                let detail = format!("it takes {other:?} where floats are expected");
+                let detail = format!("it takes {other:?} where floats or bytes are expected");
                 return Err(RunError::Failed { model: self.name().to_owned(), detail });
             }
         };
@@ -163,6 +168,9 @@ impl Session {
                 TensorRef::from_array_view((shape, &values[..length])).map_err(failed)?.into()
             }
             Memory::F16(values) => {
+                TensorRef::from_array_view((shape, &values[..length])).map_err(failed)?.into()
+            }
+            Memory::U8(values) => {
                 TensorRef::from_array_view((shape, &values[..length])).map_err(failed)?.into()
             }
             Memory::Bound(tensors) => return self.run_bound_feed(&fitting(tensors, count)?.1, read),

@@ -20,6 +20,7 @@ mod tensor;
 pub use config::{InferenceConfig, Provider};
 pub use error::{RunError, StartError};
 pub use feed::{Feed, Rows};
+pub use fuse::FromBytes;
 pub use half::f16;
 pub use runtime::Runtime;
 pub use session::{Port, Session};

@@ -8,7 +8,8 @@ use ort::ep::ExecutionProvider;
 use ort::logging::LogLevel;
 use ort::session::builder::SessionBuilder;
 
-use crate::{InferenceConfig, Provider, Session, StartError, fuse, library};
+use crate::fuse::{self, FromBytes};
+use crate::{InferenceConfig, Provider, Session, StartError, library};
 
 struct Loaded {
     library: PathBuf,
@@ -95,7 +96,7 @@ impl Runtime {
     /// [`StartError::ModelRefused`] if the file is missing or no model, [`StartError::ProviderMissing`] if the first
     /// provider is required and cannot run it.
     pub fn session_from_file(&self, path: &Path) -> Result<Session, StartError> {
-        self.session_on(&self.model(path), self.first_device(), self.config.threads())
+        self.session_on(&self.model(path, None), self.first_device(), self.config.threads())
     }
 
     /// Sessions for the model in a file that work side by side: one on each configured GPU, in their order, or a few that
@@ -104,18 +105,30 @@ impl Runtime {
     /// # Errors
     /// As [`Runtime::session_from_file`].
     pub fn sessions_from_file(&self, path: &Path) -> Result<Vec<Session>, StartError> {
+        self.sessions(&self.model(path, None))
+    }
+
+    /// The same for a network that is given pictures in floats made of bytes. On the processor it may take the bytes
+    /// themselves instead: then its input's type is [`Element::U8`](crate::Element::U8), and pictures need 32 rows.
+    ///
+    /// # Errors
+    /// As [`Runtime::session_from_file`].
+    pub fn sessions_for_pictures(&self, path: &Path, from: &FromBytes) -> Result<Vec<Session>, StartError> {
+        self.sessions(&self.model(path, Some(from)))
+    }
+
+    fn sessions(&self, model: &Model<'_>) -> Result<Vec<Session>, StartError> {
         let (beside, threads) = self.config.beside();
-        let model = self.model(path);
         let mut sessions = Vec::new();
         for device in self.config.sessions() {
-            let session = self.session_on(&model, device, threads)?;
+            let session = self.session_on(model, device, threads)?;
             let gpu = session.provider().is_gpu();
             sessions.push(session);
             if !gpu {
                 // The processor took over; it is there once, however many GPUs were hoped for.
                 let more = if sessions.len() == 1 { beside - 1 } else { 0 };
                 for _ in 0..more {
-                    sessions.push(self.session_on(&model, device, threads)?);
+                    sessions.push(self.session_on(model, device, threads)?);
                 }
                 break;
             }
@@ -128,8 +141,8 @@ impl Runtime {
     }
 
     /// Reads the model if it is to be run in another form than it is stored in.
-    fn model<'p>(&self, path: &'p Path) -> Model<'p> {
-        Model { path, fused: if self.prefers_gpu() { None } else { fuse::file_for_processor(path) } }
+    fn model<'p>(&self, path: &'p Path, from: Option<&FromBytes>) -> Model<'p> {
+        Model { path, fused: if self.prefers_gpu() { None } else { fuse::file_for_processor(path, from) } }
     }
 
     fn session_on(&self, model: &Model<'_>, device: u32, threads: usize) -> Result<Session, StartError> {

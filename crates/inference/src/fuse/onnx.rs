@@ -8,6 +8,8 @@ use prost::Message;
 
 /// A constant's values are 32-bit floats (`TensorProto.DataType`).
 pub const FLOAT: i32 = 1;
+/// They are bytes.
+pub const BYTE: i32 = 2;
 /// They are 64-bit integers.
 const INT64: i32 = 7;
 /// They lie in another file (`TensorProto.DataLocation`).
@@ -158,11 +160,40 @@ pub struct Constant {
     pub metadata_props: Vec<Vec<u8>>,
 }
 
-/// The name of an input, an output or a value between.
+/// The name of an input, an output or a value between, and its type.
 #[derive(Clone, PartialEq, Message)]
-struct Value {
+pub struct Value {
     #[prost(string, optional, tag = "1")]
     pub name: Option<String>,
+    #[prost(message, optional, tag = "2")]
+    kind: Option<Type>,
+    #[prost(string, optional, tag = "3")]
+    doc_string: Option<String>,
+    #[prost(bytes = "vec", repeated, tag = "4")]
+    metadata_props: Vec<Vec<u8>>,
+}
+
+/// A type; only tensors are read.
+#[derive(Clone, PartialEq, Message)]
+struct Type {
+    #[prost(message, optional, tag = "1")]
+    tensor: Option<TensorType>,
+    #[prost(string, optional, tag = "6")]
+    denotation: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TensorType {
+    #[prost(int32, optional, tag = "1")]
+    element: Option<i32>,
+    #[prost(message, optional, tag = "2")]
+    shape: Option<Shape>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Shape {
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    dim: Vec<Vec<u8>>,
 }
 
 impl Model {
@@ -211,6 +242,47 @@ impl Graph {
     }
 }
 
+impl Value {
+    /// What these bytes say, if all of it is understood.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        Self::decode(bytes).ok().filter(|value| value.encoded_len() == bytes.len())
+    }
+
+    /// Its bytes.
+    pub fn written(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+
+    /// A tensor with axes that are written already.
+    #[cfg(test)]
+    pub fn tensor_of(name: &str, element: i32, axes: Vec<Vec<u8>>) -> Self {
+        let tensor = TensorType { element: Some(element), shape: Some(Shape { dim: axes }) };
+        let kind = Some(Type { tensor: Some(tensor), denotation: None });
+        Self { name: Some(name.to_owned()), kind, ..Self::default() }
+    }
+
+    fn tensor(&self) -> Option<&TensorType> {
+        self.kind.as_ref()?.tensor.as_ref()
+    }
+
+    /// The type of a tensor's values.
+    pub fn element(&self) -> Option<i32> {
+        self.tensor()?.element
+    }
+
+    /// How many axes a tensor has, where that is said.
+    pub fn axes(&self) -> Option<usize> {
+        Some(self.tensor()?.shape.as_ref()?.dim.len())
+    }
+
+    /// Changes the type of a tensor's values.
+    pub fn set_element(&mut self, element: i32) {
+        if let Some(tensor) = self.kind.as_mut().and_then(|kind| kind.tensor.as_mut()) {
+            tensor.element = Some(element);
+        }
+    }
+}
+
 fn names<'v>(values: impl IntoIterator<Item = &'v Vec<u8>>) -> impl Iterator<Item = String> {
     values.into_iter().filter_map(|value| Value::decode(value.as_slice()).ok()?.name)
 }
@@ -237,10 +309,24 @@ impl Node {
         others
     }
 
+    fn read(&self, name: &str) -> Option<Attribute> {
+        let read = |attribute: &Vec<u8>| Attribute::decode(attribute.as_slice()).ok();
+        self.attribute.iter().filter_map(read).find(|attribute| attribute.name() == name)
+    }
+
+    /// Whether it has this attribute.
+    pub fn has(&self, name: &str) -> bool {
+        self.read(name).is_some()
+    }
+
     /// An attribute that is a number, if it is there.
     pub fn number(&self, name: &str) -> Option<i64> {
-        let read = |attribute: &Vec<u8>| Attribute::decode(attribute.as_slice()).ok();
-        self.attribute.iter().filter_map(read).find(|attribute| attribute.name() == name)?.i
+        self.read(name)?.i
+    }
+
+    /// An attribute that is a list of numbers, if it is there.
+    pub fn numbers(&self, name: &str) -> Option<Vec<i64>> {
+        Some(self.read(name)?.ints)
     }
 }
 

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::onnx::{Attribute, Constant, Graph, Model, Node, OperatorSet};
+use super::onnx::{Attribute, Constant, Graph, Model, Node, OperatorSet, Value};
 use super::*;
 use crate::session::tests::runtime;
 use crate::{InferenceConfig, Runtime, Session, TensorView};
@@ -15,7 +15,7 @@ fn noise(count: usize, seed: u64) -> Vec<f32> {
     (0..count).map(next).collect()
 }
 
-/// A value's name and shape, as ONNX writes them; a length that is no number is a name.
+/// A tensor's name and shape, as ONNX writes them; a length that is no number gets a name.
 fn port(name: &str, shape: &[Option<i64>]) -> Vec<u8> {
     #[derive(Clone, PartialEq, Message)]
     struct Length {
@@ -24,37 +24,10 @@ fn port(name: &str, shape: &[Option<i64>]) -> Vec<u8> {
         #[prost(string, optional, tag = "2")]
         parameter: Option<String>,
     }
-    #[derive(Clone, PartialEq, Message)]
-    struct Shape {
-        #[prost(message, repeated, tag = "1")]
-        dim: Vec<Length>,
-    }
-    #[derive(Clone, PartialEq, Message)]
-    struct TensorType {
-        #[prost(int32, optional, tag = "1")]
-        element: Option<i32>,
-        #[prost(message, optional, tag = "2")]
-        shape: Option<Shape>,
-    }
-    #[derive(Clone, PartialEq, Message)]
-    struct Type {
-        #[prost(message, optional, tag = "1")]
-        tensor: Option<TensorType>,
-    }
-    #[derive(Clone, PartialEq, Message)]
-    struct Info {
-        #[prost(string, optional, tag = "1")]
-        name: Option<String>,
-        #[prost(message, optional, tag = "2")]
-        kind: Option<Type>,
-    }
-    let length = |(at, length): (usize, &Option<i64>)| Length {
-        value: *length,
-        parameter: length.is_none().then(|| format!("axis {at}")),
+    let length = |(at, length): (usize, &Option<i64>)| {
+        Length { value: *length, parameter: length.is_none().then(|| format!("axis {at}")) }.encode_to_vec()
     };
-    let shape = Shape { dim: shape.iter().enumerate().map(length).collect() };
-    let tensor = TensorType { element: Some(onnx::FLOAT), shape: Some(shape) };
-    Info { name: Some(name.to_owned()), kind: Some(Type { tensor: Some(tensor) }) }.encode_to_vec()
+    Value::tensor_of(name, onnx::FLOAT, shape.iter().enumerate().map(length).collect()).written()
 }
 
 /// One branch: what it takes, its channels, and whether a convolution of every channel for itself follows.
@@ -157,7 +130,7 @@ fn a_score_a_box_and_landmarks_are_computed_at_once() {
     let heads = [branch(0, 1, 1), branch(0, 4, 1), branch(0, 1, 1), branch(0, 10, 1)];
     for opset in [11, 13, 18] {
         let stored = network(&heads, opset);
-        let fused = for_processor(&stored).unwrap();
+        let fused = for_processor(&stored, None).unwrap();
         // Two trunks, of which one is not looked at, and twice four branches.
         assert_eq!((convolutions(&stored), convolutions(&fused)), (10, 4));
         let graph = Model::decode(fused.as_slice()).unwrap().graph.unwrap();
@@ -173,7 +146,7 @@ fn a_score_a_box_and_landmarks_are_computed_at_once() {
 
 #[test]
 fn what_would_take_as_long_stays_apart() {
-    let same = |branches: &[Branch]| for_processor(&network(branches, 11)).is_none();
+    let same = |branches: &[Branch]| for_processor(&network(branches, 11), None).is_none();
     assert!(same(&[branch(0, 16, 1), branch(0, 32, 1)]), "whole blocks");
     assert!(same(&[branch(0, 9, 1), branch(0, 9, 1)]), "two blocks either way");
     assert!(same(&[branch(0, 4, 1), branch(1, 4, 1)]), "of different values");
@@ -186,11 +159,11 @@ fn what_would_take_as_long_stays_apart() {
 #[test]
 fn what_is_not_understood_is_left_alone() {
     let model = network(&[branch(0, 4, 1), branch(0, 4, 1)], 11);
-    assert!(for_processor(&model).is_some());
+    assert!(for_processor(&model, None).is_some());
     let change = |change: &dyn Fn(&mut Model)| {
         let mut changed = Model::decode(model.as_slice()).unwrap();
         change(&mut changed);
-        for_processor(&changed.encode_to_vec())
+        for_processor(&changed.encode_to_vec(), None)
     };
     assert_eq!(change(&|model| model.ir_version = Some(3)), None);
     assert_eq!(change(&|model| model.opset_import.clear()), None);
@@ -207,11 +180,11 @@ fn what_is_not_understood_is_left_alone() {
     assert_eq!(graph(&|graph| weights(graph, &|weights| weights.dims[0] = 3)), None);
     assert_eq!(graph(&|graph| weights(graph, &|weights| weights.dims[0] = i64::MAX)), None);
     // Fields that are not known, truncation, noise.
-    assert_eq!(for_processor(&[&model[..], &[0xfa, 0x07, 1, 9]].concat()), None);
+    assert_eq!(for_processor(&[&model[..], &[0xfa, 0x07, 1, 9]].concat(), None), None);
     for length in [0, 1, model.len() / 2, model.len() - 1] {
-        assert_eq!(for_processor(&model[..length]), None);
+        assert_eq!(for_processor(&model[..length], None), None);
     }
-    assert_eq!(file_for_processor(Path::new("/nowhere/model.onnx")), None);
+    assert_eq!(file_for_processor(Path::new("/nowhere/model.onnx"), None), None);
 }
 
 #[test]
@@ -246,10 +219,133 @@ proptest! {
             Branch { from, channels, kernel: if narrow { 1 } else { 3 }, biased, deep, given }
         }).collect();
         let stored = network(&branches, opset);
-        if let Some(fused) = for_processor(&stored) {
+        if let Some(fused) = for_processor(&stored, None) {
             prop_assert!(convolutions(&fused) < convolutions(&stored));
-            prop_assert_eq!(for_processor(&fused), None, "nothing is left to join");
+            prop_assert_eq!(for_processor(&fused, None), None, "nothing is left to join");
             same_answers(&runtime, &stored, &fused)?;
+        }
+    }
+}
+
+/// One of the first layers: kernel, stride, padding, whether it is a pooling, and whether a `Relu` follows.
+type First = (i64, i64, i64, bool, bool);
+
+/// A network of these layers, given a picture of three channels; `also` is a layer whose value it gives as well.
+fn first_layers(layers: &[First], opset: i64, also: Option<usize>) -> Vec<u8> {
+    let mut graph = Graph { name: Some("first".into()), ..Graph::default() };
+    graph.input = vec![port("picture", &[None, Some(3), None, None])];
+    let (mut value, mut channels) = ("picture".to_owned(), 3);
+    for (at, (kernel, stride, pad, pooling, relu)) in layers.iter().enumerate() {
+        let mut next = format!("layer{at}");
+        let out = if *pooling { channels } else { 16 };
+        let shape = vec![
+            Attribute::integers("kernel_shape", &[*kernel; 2]),
+            Attribute::integers("pads", &[*pad; 4]),
+            Attribute::integers("strides", &[*stride; 2]),
+        ];
+        if *pooling {
+            graph.node.push(Node::new("MaxPool", vec![value], vec![next.clone()], shape));
+        } else {
+            convolution(&mut graph, &value, &next, [out, channels, *kernel, *kernel], at % 2 == 0, 1);
+            graph.node.last_mut().unwrap().attribute = shape;
+        }
+        if also == Some(at) {
+            graph.output.push(port(&next, &[None, Some(out), None, None]));
+        }
+        if *relu {
+            graph.node.push(Node::new("Relu", vec![next], vec![format!("relu{at}")], vec![]));
+            next = format!("relu{at}");
+        }
+        (value, channels) = (next, out);
+    }
+    graph.node.push(Node::new("Sigmoid", vec![value], vec!["out".into()], vec![]));
+    graph.output.push(port("out", &[None, None, None, None]));
+    let opset_import = vec![OperatorSet { domain: None, version: Some(opset) }];
+    Model { ir_version: Some(6), graph: Some(graph), opset_import, ..Model::default() }.encode_to_vec()
+}
+
+const AS_THEY_ARE: FromBytes = FromBytes { mean: [0.0; 3], factor: [1.0; 3] };
+const CENTRED: FromBytes =
+    FromBytes { mean: [127.5, 120.0, 110.25], factor: [1.0 / 128.0, 1.0 / 64.0, 1.0 / 57.375] };
+
+/// The model in strips gives for bytes what the stored one gives for the numbers they stand for, bit by bit.
+fn same_in_strips(
+    runtime: &Runtime,
+    stored: &[u8],
+    cut: &[u8],
+    from: &FromBytes,
+) -> Result<(), TestCaseError> {
+    let stored = runtime.session_from_bytes("stored", stored).unwrap();
+    let cut = runtime.session_from_bytes("cut", cut).unwrap();
+    prop_assert_eq!(cut.inputs()[0].element, crate::Element::U8);
+    prop_assert_eq!(&cut.inputs()[0].shape, &stored.inputs()[0].shape);
+    prop_assert_eq!(stored.outputs(), cut.outputs());
+    for (height, width, batch) in [(32, 64, 1), (64, 70, 2), (67, 65, 1), (95, 64, 1)] {
+        let shape = [batch, 3, height, width];
+        let count = shape.iter().product();
+        let bytes: Vec<u8> = noise(count, 5).iter().map(|value| (value * 127.0 + 127.0) as u8).collect();
+        let number = |(at, byte): (usize, &u8)| {
+            let channel = at / (height * width) % 3;
+            (f32::from(*byte) - from.mean[channel]) * from.factor[channel]
+        };
+        let numbers: Vec<f32> = bytes.iter().enumerate().map(number).collect();
+        let before = stored.run(&[TensorView::f32(&shape, &numbers)]).unwrap();
+        let after = cut.run(&[TensorView::u8(&shape, &bytes)]).unwrap();
+        prop_assert!(before == after, "{} x {}", width, height);
+    }
+    Ok(())
+}
+
+fn cut(model: &[u8], from: &FromBytes) -> Option<Vec<u8>> {
+    for_processor(model, Some(from))
+}
+
+#[test]
+fn what_does_not_begin_like_a_detector_is_not_cut() {
+    let begins: [First; 3] = [(3, 2, 1, false, true), (3, 1, 1, false, false), (2, 2, 0, true, false)];
+    let model = first_layers(&begins, 11, None);
+    assert!(cut(&model, &AS_THEY_ARE).is_some());
+    assert_eq!(for_processor(&model, None), None, "nobody asked for bytes");
+    assert_eq!(cut(&first_layers(&begins, 9, None), &AS_THEY_ARE), None, "an old `Slice`");
+    assert_eq!(cut(&first_layers(&begins[..2], 11, None), &AS_THEY_ARE), None, "no small layer");
+    assert_eq!(cut(&first_layers(&begins, 11, Some(1)), &AS_THEY_ARE), None, "a value between is given");
+    assert_eq!(cut(&first_layers(&begins[2..], 11, None), &AS_THEY_ARE), None, "no convolution");
+    let wide: [First; 3] = [(31, 2, 15, false, true), (3, 1, 1, false, false), (2, 2, 0, true, false)];
+    assert_eq!(cut(&first_layers(&wide, 11, None), &AS_THEY_ARE), None, "strips would reach too far");
+    let changed = |kind: &str, attribute: Vec<u8>| {
+        let mut model = Model::decode(model.as_slice()).unwrap();
+        let nodes = &mut model.graph.as_mut().unwrap().node;
+        nodes.iter_mut().find(|node| node.is(kind)).unwrap().attribute.push(attribute);
+        cut(&model.encode_to_vec(), &AS_THEY_ARE)
+    };
+    assert_eq!(changed("Conv", Attribute::integers("dilations", &[2, 2])), None);
+    assert_eq!(changed("MaxPool", Attribute::integer("ceil_mode", 1)), None);
+    assert!(changed("MaxPool", Attribute::integer("ceil_mode", 0)).is_some());
+    // Four channels are no picture.
+    assert_eq!(cut(&network(&[branch(0, 16, 0)], 11), &AS_THEY_ARE), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(80))]
+
+    #[test]
+    fn in_strips_every_value_stays(
+        layers in prop::collection::vec((1i64..4, 1i64..3, 0i64..3, prop::bool::weighted(0.2), any::<bool>()), 1..6),
+        opset in prop::sample::select(vec![11i64, 13, 18]), centred: bool,
+    ) {
+        let Some(runtime) = runtime() else { return Ok(()) };
+        let sound = |(kernel, stride, pad, pooling, relu): First| {
+            (kernel, stride, pad.min(if pooling { kernel / 2 } else { kernel - 1 }), pooling, relu)
+        };
+        let mut layers: Vec<First> = layers.into_iter().map(sound).collect();
+        layers[0].3 = false;
+        let from = if centred { CENTRED } else { AS_THEY_ARE };
+        let stored = first_layers(&layers, opset, None);
+        let left = layers.iter().fold(32, |rows, (kernel, stride, pad, ..)| (rows + 2 * pad - kernel).div_euclid(*stride) + 1);
+        // What leaves nothing of a small picture makes ONNX Runtime divide by zero.
+        prop_assume!(left > 0);
+        if let Some(cut) = cut(&stored, &from) {
+            same_in_strips(&runtime, &stored, &cut, &from)?;
         }
     }
 }
