@@ -82,7 +82,7 @@ impl Embedder {
         let (core, batch) = (&self.core, batch.max(1));
         let side = core.detector.side();
         let picture = Pixels { width: side as u32, height: side as u32, rgb: Bytes::from(noise(side, 3)) };
-        let canvas = Canvas::new(&picture, side, 0.0)?.scaled();
+        let canvas = Canvas::new(&picture, side, 0.0, None)?.scaled();
         let canvases: Vec<&Canvas> = vec![&canvas; batch];
         let detection_pictures_per_second = side_by_side(core.detector.sessions().len(), |device| {
             let mut feed = core.detector.feed(device, side, batch)?;
@@ -117,7 +117,7 @@ impl Embedder {
         while !pictures.is_empty() && (laps[0].is_empty() || begun.elapsed() < at_least) {
             for picture in pictures {
                 let start = Instant::now();
-                let canvas = Canvas::new(picture, side, 0.0)?.scaled();
+                let canvas = Canvas::new(picture, side, 0.0, core.detector.cells())?.scaled();
                 let resized = start.elapsed();
                 let (found, network) = core.detector.detect(0, &mut see, &[&canvas]);
                 let detected = start.elapsed() - network;

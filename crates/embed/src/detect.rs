@@ -30,10 +30,11 @@ pub struct Detection {
     pub score: f32,
 }
 
-/// One of three equal grids' outputs of one picture: `cells` x `anchors` rows of scores, boxes and landmarks.
+/// One of three equal grids' outputs of one picture: for each cell `anchors` rows of scores, boxes and landmarks.
 struct Level<'a> {
     stride: usize,
-    cells: usize,
+    /// Cells in a row.
+    columns: usize,
     scores: Scores<'a>,
     boxes: &'a [f32],
     landmarks: &'a [f32],
@@ -66,12 +67,9 @@ pub fn fitting_batch(session: &Session, row: usize, most: usize) -> usize {
     most.min(fits).max(1)
 }
 
-/// Memory for square canvases of one side.
+/// Memory for square canvases of one side, and smaller ones on the processor.
 #[derive(Debug)]
-pub struct CanvasFeed {
-    feed: Feed,
-    side: usize,
-}
+pub struct CanvasFeed(Feed);
 
 /// A detector, ready to run, on one device or several.
 #[derive(Debug)]
@@ -146,11 +144,22 @@ impl Detector {
         &self.sessions
     }
 
-    /// Whether canvases of this side can be looked at: a network that takes any wants whole cells of its coarsest grid, and
-    /// a GPU sees few shapes.
+    /// Whether canvases need not be its own squares: the network takes any, and it runs on the processor. A GPU sees few
+    /// shapes.
+    fn is_flexible(&self) -> bool {
+        self.any_side && self.sessions.iter().all(|session| !session.provider().is_gpu())
+    }
+
+    /// Whether square canvases of this side can be looked at: a network that takes any wants whole cells of its coarsest
+    /// grid.
     pub fn takes(&self, side: usize) -> bool {
-        let on_gpu = self.sessions.iter().any(|session| session.provider().is_gpu());
-        side == self.side() || (self.any_side && !on_gpu && side.is_multiple_of(STRIDES[2]))
+        side == self.side() || (self.is_flexible() && side.is_multiple_of(STRIDES[2]))
+    }
+
+    /// Side in pixels of the cells that make up a canvas, where what would only hold black may be left out: the network pads
+    /// with what black becomes, so a picture's border looks the same to it.
+    pub fn cells(&self) -> Option<usize> {
+        (self.is_flexible() && self.description.normalisation.black_is_zero()).then_some(STRIDES[2])
     }
 
     /// Memory for up to `most` canvases of a side that it takes at once on a device.
@@ -160,7 +169,7 @@ impl Detector {
     pub fn feed(&self, device: usize, side: usize, most: usize) -> Result<CanvasFeed, RunError> {
         let session = &self.sessions[device];
         let most = if self.batches { fitting_batch(session, 3 * side * side, most) } else { 1 };
-        Ok(CanvasFeed { feed: session.feed(&[3, side, side], most)?, side })
+        Ok(CanvasFeed(session.feed(&[3, side, side], most)?))
     }
 
     /// Finds the faces on the canvases: largest first, for each canvas. A canvas that fails does not fail the others.
@@ -172,17 +181,20 @@ impl Detector {
         canvases: &[&Canvas],
     ) -> (Vec<Result<Vec<Detection>, EmbedError>>, Duration) {
         let (mut found, mut network) = (Vec::with_capacity(canvases.len()), Duration::ZERO);
-        let (at_once, side) = (feed.feed.most(), feed.side);
+        let at_once = feed.0.most();
         let mut run = |group: &[&Canvas]| {
             let read = |outputs: &[Cow<'_, [f32]>]| -> Vec<Vec<Detection>> {
-                let one = |(at, canvas): (usize, &&Canvas)| self.read(outputs, side, at, &canvas.placement);
+                let one = |(at, canvas): (usize, &&Canvas)| {
+                    self.read(outputs, canvas.extent, at, &canvas.placement)
+                };
                 group.iter().enumerate().map(one).collect()
             };
             let (faces, took) = self.run(device, feed, group, read)?;
             network += took;
             Ok::<_, EmbedError>(faces)
         };
-        for group in canvases.chunks(at_once) {
+        let alike = canvases.chunk_by(|one, other| one.extent == other.extent);
+        for group in alike.flat_map(|alike| alike.chunks(at_once)) {
             match run(group) {
                 Ok(faces) => found.extend(faces.into_iter().map(Ok)),
                 Err(error) if group.len() == 1 => found.push(Err(error)),
@@ -197,29 +209,31 @@ impl Detector {
         (found, network)
     }
 
-    /// Runs the network on some canvases and gives `read` its outputs, whose lengths are checked.
+    /// Runs the network on some canvases of one extent and gives `read` its outputs, whose lengths are checked.
     fn run<R>(
         &self,
         device: usize,
-        CanvasFeed { feed, side }: &mut CanvasFeed,
+        CanvasFeed(feed): &mut CanvasFeed,
         canvases: &[&Canvas],
         read: impl FnOnce(&[Cow<'_, [f32]>]) -> R,
     ) -> Result<(R, Duration), EmbedError> {
-        let side = *side;
+        let (width, height) = canvases.first().map_or((0, 0), |canvas| canvas.extent);
+        feed.reshape(&[3, height, width])?;
         match feed.rows(canvases.len())? {
-            Rows::F32(rows) => self.write(canvases, side, rows),
-            Rows::F16(rows) => self.write(canvases, side, rows),
-            Rows::U8(rows) => self.write(canvases, side, rows),
+            Rows::F32(rows) => self.write(canvases, rows),
+            Rows::F16(rows) => self.write(canvases, rows),
+            Rows::U8(rows) => self.write(canvases, rows),
         }
         let (read, took) = self.sessions[device].run_feed(feed, canvases.len(), |outputs| {
-            self.checked(outputs, side, canvases.len()).map(|outputs| read(&outputs))
+            self.checked(outputs, (width, height), canvases.len()).map(|outputs| read(&outputs))
         })?;
         Ok((read?, took))
     }
 
-    fn write<T: Number>(&self, canvases: &[&Canvas], side: usize, rows: &mut [T]) {
-        for (block, canvas) in rows.chunks_exact_mut(3 * side * side).zip(canvases) {
-            canvas.write(&self.description.normalisation, side, block);
+    fn write<T: Number>(&self, canvases: &[&Canvas], rows: &mut [T]) {
+        let block = rows.len() / canvases.len().max(1);
+        for (block, canvas) in rows.chunks_exact_mut(block.max(1)).zip(canvases) {
+            canvas.write(&self.description.normalisation, block);
         }
     }
 
@@ -227,7 +241,7 @@ impl Detector {
     fn checked<'o>(
         &self,
         outputs: &[Lent<'o>],
-        side: usize,
+        extent: (usize, usize),
         count: usize,
     ) -> Result<Vec<Cow<'o, [f32]>>, EmbedError> {
         let floats: Vec<Cow<'o, [f32]>> =
@@ -241,7 +255,7 @@ impl Detector {
             ];
             for (at, width) in wide {
                 let Some(at) = at else { continue };
-                let (values, one) = (floats.get(at).map_or(0, |f| f.len()), self.rows(side, level) * width);
+                let (values, one) = (floats.get(at).map_or(0, |f| f.len()), self.rows(extent, level) * width);
                 if values < count * one || values % one != 0 {
                     let detail = format!("{values} values as output {at} where {} are expected", count * one);
                     return Err(EmbedError::Output { model: self.description.file.clone(), detail });
@@ -258,27 +272,27 @@ impl Detector {
         }
     }
 
-    fn rows(&self, side: usize, level: usize) -> usize {
-        (side / STRIDES[level]).pow(2) * self.anchors()
+    fn rows(&self, (width, height): (usize, usize), level: usize) -> usize {
+        (width / STRIDES[level]) * (height / STRIDES[level]) * self.anchors()
     }
 
     /// Reads the canvas `at` from outputs whose lengths [`Detector::checked`] has checked.
     fn read(
         &self,
         outputs: &[Cow<'_, [f32]>],
-        side: usize,
+        extent: (usize, usize),
         at: usize,
         placement: &Placement,
     ) -> Vec<Detection> {
         let mut found = Vec::new();
         for (level, outlet) in self.order.iter().enumerate() {
-            let rows = self.rows(side, level);
+            let rows = self.rows(extent, level);
             let part = |output: usize, width: usize| -> &[f32] {
                 &outputs[output][at * rows * width..(at + 1) * rows * width]
             };
             let level = Level {
                 stride: STRIDES[level],
-                cells: side / STRIDES[level],
+                columns: extent.0 / STRIDES[level],
                 scores: match outlet.factors {
                     Some(factors) => Scores::Product(part(outlet.scores, 1), part(factors, 1)),
                     None => Scores::Plain(part(outlet.scores, 1)),
@@ -300,7 +314,7 @@ impl Detector {
         let side = self.side();
         let canvas = |seed| {
             let rgb = Bytes::from(crate::noise::noise(side, seed));
-            Canvas::new(&Pixels { width: side as u32, height: side as u32, rgb }, side, 0.0)
+            Canvas::new(&Pixels { width: side as u32, height: side as u32, rgb }, side, 0.0, None)
         };
         Ok([canvas(1)?, canvas(2)?])
     }
@@ -309,7 +323,7 @@ impl Detector {
     fn batch_equals_single(&self) -> Result<bool, EmbedError> {
         let [first, second] = self.test_canvases()?;
         let side = self.side();
-        let mut feed = CanvasFeed { feed: self.sessions[0].feed(&[3, side, side], 2)?, side };
+        let mut feed = CanvasFeed(self.sessions[0].feed(&[3, side, side], 2)?);
         let mut raw = |canvases: &[&Canvas]| {
             let owned = |outputs: &[Cow<'_, [f32]>]| outputs.iter().map(|o| o.to_vec()).collect::<Vec<_>>();
             self.run(0, &mut feed, canvases, owned).map(|(outputs, _)| outputs)

@@ -254,7 +254,7 @@ impl Core {
 
     fn look(self: &Arc<Self>, job: Job) {
         let look = job.looks.look();
-        match Canvas::new(&job.pixels, look.side(self.detector.side()), look.border) {
+        match Canvas::new(&job.pixels, look.side(self.detector.side()), look.border, self.detector.cells()) {
             Ok(canvas) => match own(&self.see) {
                 Some((session, feeds)) => {
                     // Let go of before a further look asks for it.

@@ -54,6 +54,11 @@ impl Normalisation {
         self.mean.iter().chain(&self.std).all(|v| v.is_finite()) && self.std.iter().all(|v| *v != 0.0)
     }
 
+    /// Whether black becomes zero.
+    pub fn black_is_zero(&self) -> bool {
+        self.mean == [0.0; 3]
+    }
+
     /// Which of a pixel's bytes goes into a channel's plane, and what it is subtracted and multiplied with there.
     fn channel(&self, channel: usize) -> (usize, f32, f32) {
         let from = match self.channels {
@@ -69,46 +74,48 @@ impl Normalisation {
         FromBytes { mean: [first, second, third], factor: [a, b, c] }
     }
 
-    /// Fills a planar `[3, side, side]` block with what black becomes.
-    pub fn blacken<T: Number>(&self, side: usize, block: &mut [T]) {
-        for (channel, plane) in block.chunks_exact_mut(side * side).take(3).enumerate() {
+    /// Fills a planar `[3, height, width]` block with what black becomes.
+    pub fn blacken<T: Number>(&self, block: &mut [T]) {
+        let plane = block.len() / 3;
+        for (channel, plane) in block.chunks_exact_mut(plane.max(1)).take(3).enumerate() {
             let (_, mean, factor) = self.channel(channel);
             plane.fill(T::of(0, mean, factor));
         }
     }
 
-    /// Writes a row of pixels into a planar `[3, side, side]` block, from the place `(x, y)` on. Pixels may have more bytes
-    /// than red, green and blue.
+    /// Writes a row of pixels into a planar `[3, height, width]` block, from the place `(x, y)` on. Pixels may have more
+    /// bytes than red, green and blue.
     pub fn write_row<T: Number, const N: usize>(
         &self,
         pixels: &[[u8; N]],
         (x, y): (usize, usize),
-        side: usize,
+        width: usize,
         block: &mut [T],
     ) {
-        for (channel, plane) in block.chunks_exact_mut(side * side).take(3).enumerate() {
+        let plane = block.len() / 3;
+        for (channel, plane) in block.chunks_exact_mut(plane.max(1)).take(3).enumerate() {
             let (from, mean, factor) = self.channel(channel);
-            for (value, pixel) in plane[y * side + x..(y + 1) * side].iter_mut().zip(pixels) {
+            for (value, pixel) in plane[y * width + x..(y + 1) * width].iter_mut().zip(pixels) {
                 *value = T::of(pixel[from], mean, factor);
             }
         }
     }
 
-    /// Writes RGB rows of `width` pixels into a planar `[3, side, side]` block, with the top left corner at `(x, y)`;
+    /// Writes RGB rows of `columns` pixels into a planar `[3, height, width]` block, with the top left corner at `(x, y)`;
     /// all around it the block holds what black becomes.
     pub fn write<T: Number>(
         &self,
         rgb: &[u8],
-        width: usize,
+        columns: usize,
         (x, y): (usize, usize),
-        side: usize,
+        width: usize,
         block: &mut [T],
     ) {
-        if rgb.len() != side * side * 3 {
-            self.blacken(side, block);
+        if rgb.len() != block.len() {
+            self.blacken(block);
         }
-        for (row, pixels) in rgb.chunks_exact(width * 3).enumerate() {
-            self.write_row(pixels.as_chunks::<3>().0, (x, y + row), side, block);
+        for (row, pixels) in rgb.chunks_exact(columns * 3).enumerate() {
+            self.write_row(pixels.as_chunks::<3>().0, (x, y + row), width, block);
         }
     }
 }

@@ -73,6 +73,31 @@ impl Feed {
         }
     }
 
+    /// From now on rows have this shape, with as many values as at first or fewer. On a GPU the shape stays.
+    ///
+    /// # Errors
+    /// [`RunError::Failed`] if there is no room for them.
+    pub fn reshape(&mut self, row: &[usize]) -> Result<(), RunError> {
+        if self.shape[1..] == *row {
+            return Ok(());
+        }
+        let (length, most) = (row.iter().product::<usize>(), self.most());
+        let room = match &self.memory {
+            Memory::F32(values) => values.len(),
+            Memory::F16(values) => values.len(),
+            Memory::U8(values) => values.len(),
+            Memory::Bound(_) => 0,
+        };
+        if length * most > room {
+            return Err(RunError::Failed {
+                model: "feed".into(),
+                detail: format!("rows of {row:?} do not fit memory for {most} of {:?}", &self.shape[1..]),
+            });
+        }
+        (self.shape, self.row) = (shaped(most, row), length);
+        Ok(())
+    }
+
     /// Rows that fit.
     pub fn most(&self) -> usize {
         self.shape.first().copied().unwrap_or(0)
@@ -255,6 +280,26 @@ mod tests {
             }
             assert!(matches!(session.run_feed(&mut feed, 6, |_| ()), Err(RunError::Shape { .. })));
         }
+    }
+
+    #[test]
+    fn rows_may_become_smaller_and_no_larger() {
+        let Some(runtime) = runtime() else { return };
+        let session = runtime.session_from_bytes("doubling", &doubling()).unwrap();
+        let mut feed = session.feed_on(&[2, 3], 4, false).unwrap();
+        feed.reshape(&[2]).unwrap();
+        let Rows::F32(rows) = feed.rows(3).unwrap() else { panic!("f32 goes in") };
+        rows.copy_from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let read = |outputs: &[Lent<'_>]| (outputs[0].shape.clone(), outputs[0].floats().unwrap().to_vec());
+        let ((shape, doubled), _) = session.run_feed(&mut feed, 3, read).unwrap();
+        assert_eq!((shape, doubled), (vec![3, 2], vec![2.0, 4.0, 6.0, 8.0, 10.0, 12.0]));
+        assert!(matches!(feed.reshape(&[7]), Err(RunError::Failed { .. })));
+        feed.reshape(&[3, 2]).unwrap();
+        assert_eq!(feed.most(), 4);
+        // A GPU's tensors keep the shape they were made with.
+        let mut bound = session.feed_on(&[2], 4, true).unwrap();
+        bound.reshape(&[2]).unwrap();
+        assert!(matches!(bound.reshape(&[1]), Err(RunError::Failed { .. })));
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub fn decode(level: &Level<'_>, threshold: f32, found: &mut Vec<Candidate>) {
             continue;
         }
         let cell = row / ANCHORS;
-        let (x, y) = ((cell % level.cells) as f32 * stride, (cell / level.cells) as f32 * stride);
+        let (x, y) = ((cell % level.columns) as f32 * stride, (cell / level.columns) as f32 * stride);
         let [left, top, right, bottom] = distances.map(|distance| distance * stride);
         found.push(Candidate {
             corners: [x - left, y - top, x + right, y + bottom],

@@ -45,7 +45,7 @@ pub fn decode(level: &Level<'_>, threshold: f32, found: &mut Vec<Candidate>) {
         if score.is_nan() || score < threshold {
             continue;
         }
-        let (column, row) = ((cell % level.cells) as f32, (cell / level.cells) as f32);
+        let (column, row) = ((cell % level.columns) as f32, (cell / level.columns) as f32);
         let (x, y) = ((column + values[0]) * stride, (row + values[1]) * stride);
         let (width, height) = (values[2].exp() * stride, values[3].exp() * stride);
         found.push(Candidate {
