@@ -1,4 +1,4 @@
-//! ONNX Runtime: found, loaded, execution providers, sessions.
+//! ONNX Runtime: found, loaded, execution providers, sessions, networks rewritten for the processor.
 //!
 //! Invariants:
 //! - The library is loaded once per process, by path, and never by the first careless call: whatever is wrong with it is

@@ -83,7 +83,7 @@ fn convolution(graph: &Graph, at: usize) -> Option<Convolution> {
         _ => return None,
     };
     let weights = graph.constant(weights).filter(|_| node.is("Conv"))?;
-    weights.values()?;
+    weights.values().filter(|values| !values.is_empty())?;
     let (&channels, kernel) = weights.dims.split_first()?;
     if let Some(bias) = bias {
         let bias = graph.constant(bias)?;

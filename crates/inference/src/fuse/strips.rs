@@ -151,7 +151,8 @@ fn layer(graph: &Graph, at: usize, value: &str) -> Option<Layer> {
     let padding = node.numbers("pads").unwrap_or_else(|| vec![0; 4]);
     match (kernel.as_slice(), stride.as_slice(), padding.as_slice()) {
         (&[height, _], &[stride, _], &[above, _, below, _])
-            if stride > 0 && (0..height).contains(&above) && (0..height).contains(&below) =>
+            if [height, stride].iter().all(|length| (1..=LEAST_HEIGHT).contains(length))
+                && [above, below].iter().all(|padding| (0..height).contains(padding)) =>
         {
             Some(Layer { at, window: Some(Window { height, stride, above, below }) })
         }

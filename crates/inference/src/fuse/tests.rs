@@ -179,6 +179,10 @@ fn what_is_not_understood_is_left_alone() {
     assert_eq!(graph(&|graph| weights(graph, &|weights| weights.data_type = Some(10))), None);
     assert_eq!(graph(&|graph| weights(graph, &|weights| weights.dims[0] = 3)), None);
     assert_eq!(graph(&|graph| weights(graph, &|weights| weights.dims[0] = i64::MAX)), None);
+    let none = |weights: &mut Constant| {
+        *weights = Constant::floats(weights.name().into(), vec![i64::MAX, 0, 1, 1], &[])
+    };
+    assert_eq!(graph(&|graph| weights(graph, &none)), None);
     // Fields that are not known, truncation, noise.
     assert_eq!(for_processor(&[&model[..], &[0xfa, 0x07, 1, 9]].concat(), None), None);
     for length in [0, 1, model.len() / 2, model.len() - 1] {
@@ -321,6 +325,19 @@ fn what_does_not_begin_like_a_detector_is_not_cut() {
     assert_eq!(changed("Conv", Attribute::integers("dilations", &[2, 2])), None);
     assert_eq!(changed("MaxPool", Attribute::integer("ceil_mode", 1)), None);
     assert!(changed("MaxPool", Attribute::integer("ceil_mode", 0)).is_some());
+    let shape = |name: &str, values: &[i64]| {
+        let mut model = Model::decode(model.as_slice()).unwrap();
+        let node = model.graph.as_mut().unwrap().node.iter_mut().find(|node| node.is("MaxPool")).unwrap();
+        node.attribute = node.attributes_but(name);
+        node.attribute.push(Attribute::integers(name, values));
+        cut(&model.encode_to_vec(), &AS_THEY_ARE)
+    };
+    for far in [0, -1, i64::MAX, i64::MIN] {
+        assert_eq!(shape("kernel_shape", &[far; 2]), None);
+        assert_eq!(shape("strides", &[far; 2]), None);
+        assert_eq!(shape("pads", &[far, 0, if far == 0 { -1 } else { 0 }, 0]), None);
+    }
+    assert_eq!(shape("strides", &[2]), None, "one axis");
     // Four channels are no picture.
     assert_eq!(cut(&network(&[branch(0, 16, 0)], 11), &AS_THEY_ARE), None);
 }
