@@ -1,4 +1,5 @@
-//! An S3 that lives in a folder: enough of its protocol to list a prefix and read objects in ranges.
+//! An object store that lives in a folder: enough of the protocols of S3, Google Cloud Storage and Azure Blob Storage to list a
+//! prefix and read objects in ranges.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -10,6 +11,17 @@ use axum::extract::{Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+/// Whose protocol it speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protocol {
+    /// Amazon's S3, with signed requests.
+    S3,
+    /// Google Cloud Storage, with bearer tokens.
+    Google,
+    /// Azure Blob Storage, with requests signed by an account's key.
+    Azure,
+}
+
 /// A running server with one bucket, `bucket`.
 pub struct ObjectStore {
     address: SocketAddr,
@@ -17,15 +29,20 @@ pub struct ObjectStore {
 }
 
 struct Inner {
+    protocol: Protocol,
     folder: PathBuf,
     requests: AtomicU64,
     /// Objects are refused after so many requests.
     refuse_after: AtomicU64,
 }
 
+/// Where a metadata server has the token of the machine's own account.
+const GOOGLE_TOKEN: &str = "/computeMetadata/v1/instance/service-accounts/default/token";
+
 #[derive(serde::Deserialize)]
 struct Listing {
-    #[serde(rename = "list-type")]
+    /// S3 and Google have `list-type=2`, Azure `comp=list`.
+    #[serde(rename = "list-type", alias = "comp")]
     kind: Option<String>,
     #[serde(default)]
     prefix: String,
@@ -33,25 +50,41 @@ struct Listing {
 
 impl ObjectStore {
     /// Serves the files below a folder as objects.
-    pub async fn start(folder: PathBuf) -> anyhow::Result<Self> {
+    pub async fn start(protocol: Protocol, folder: PathBuf) -> anyhow::Result<Self> {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let inner =
-            Arc::new(Inner { folder, requests: AtomicU64::new(0), refuse_after: AtomicU64::new(u64::MAX) });
+        let (requests, refuse_after) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
+        let inner = Arc::new(Inner { protocol, folder, requests, refuse_after });
         let router = Router::new().fallback(answer).with_state(Arc::clone(&inner));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(Self { address, inner })
     }
 
     /// What a client has to know, as variables of the environment.
-    pub fn environment(&self) -> [(&'static str, String); 5] {
-        [
-            ("AWS_ENDPOINT_URL", format!("http://{}", self.address)),
-            ("AWS_ALLOW_HTTP", "true".into()),
-            ("AWS_ACCESS_KEY_ID", "test".into()),
-            ("AWS_SECRET_ACCESS_KEY", "test-secret".into()),
-            ("AWS_REGION", "eu-west-1".into()),
-        ]
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let address = format!("http://{}", self.address);
+        match self.inner.protocol {
+            Protocol::S3 => vec![
+                ("AWS_ENDPOINT_URL", address),
+                ("AWS_ALLOW_HTTP", "true".into()),
+                ("AWS_ACCESS_KEY_ID", "test".into()),
+                ("AWS_SECRET_ACCESS_KEY", "test-secret".into()),
+                ("AWS_REGION", "eu-west-1".into()),
+            ],
+            // As on a machine of Google's, which asks its metadata server for tokens.
+            Protocol::Google => vec![
+                ("GCE_METADATA_HOST", self.address.to_string()),
+                ("GOOGLE_BASE_URL", address),
+                ("GOOGLE_ALLOW_HTTP", "true".into()),
+            ],
+            Protocol::Azure => vec![
+                ("AZURE_STORAGE_ENDPOINT", address),
+                ("AZURE_ALLOW_HTTP", "true".into()),
+                ("AZURE_STORAGE_ACCOUNT_NAME", "test".into()),
+                // Base64, as Azure hands keys out.
+                ("AZURE_STORAGE_ACCOUNT_KEY", "dGVzdC1zZWNyZXQ=".into()),
+            ],
+        }
     }
 
     /// Requests answered so far.
@@ -66,22 +99,30 @@ impl ObjectStore {
 }
 
 async fn answer(State(inner): State<Arc<Inner>>, query: Query<Listing>, request: Request) -> Response {
+    if inner.protocol == Protocol::Google && request.uri().path() == GOOGLE_TOKEN {
+        let token = serde_json::json!({"access_token": "test", "expires_in": 3600, "token_type": "Bearer"});
+        return axum::Json(token).into_response();
+    }
     let count = inner.requests.fetch_add(1, Ordering::Relaxed);
     // Whoever signs nothing would not be let in by a real one either.
-    let signed = request.headers().get(header::AUTHORIZATION).is_some_and(|value| {
-        value.to_str().is_ok_and(|text| text.starts_with("AWS4-HMAC-SHA256 Credential=test/"))
-    });
+    let signs = match inner.protocol {
+        Protocol::S3 => "AWS4-HMAC-SHA256 Credential=test/",
+        Protocol::Google => "Bearer test",
+        Protocol::Azure => "SharedKey test:",
+    };
+    let authorization = request.headers().get(header::AUTHORIZATION);
+    let signed = authorization.is_some_and(|value| value.to_str().is_ok_and(|text| text.starts_with(signs)));
     if !signed || count >= inner.refuse_after.load(Ordering::Relaxed) {
         return (StatusCode::FORBIDDEN, "<Error><Code>AccessDenied</Code></Error>").into_response();
     }
     let Some(key) = request.uri().path().strip_prefix("/bucket") else {
         return (StatusCode::NOT_FOUND, "<Error><Code>NoSuchBucket</Code></Error>").into_response();
     };
-    let key = key.trim_start_matches('/');
+    let key = percent_encoding::percent_decode_str(key.trim_start_matches('/')).decode_utf8_lossy();
     if query.kind.is_some() {
         return list(&inner, &query.prefix).into_response();
     }
-    let Ok(bytes) = std::fs::read(inner.folder.join(key)) else {
+    let Ok(bytes) = std::fs::read(inner.folder.join(key.as_ref())) else {
         return (StatusCode::NOT_FOUND, "<Error><Code>NoSuchKey</Code></Error>").into_response();
     };
     let facts = [
@@ -119,12 +160,27 @@ fn list(inner: &Inner, prefix: &str) -> String {
                 path.strip_prefix(&inner.folder).map(|key| key.display().to_string()).unwrap_or_default();
             let size = entry.metadata().map_or(0, |facts| facts.len());
             if key.starts_with(prefix) {
-                objects.push_str(&format!(
-                    "<Contents><Key>{key}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>\
-                     <ETag>\"1\"</ETag><Size>{size}</Size></Contents>"
-                ));
+                objects.push_str(&match inner.protocol {
+                    Protocol::S3 | Protocol::Google => format!(
+                        "<Contents><Key>{key}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>\
+                         <ETag>\"1\"</ETag><Size>{size}</Size></Contents>"
+                    ),
+                    Protocol::Azure => format!(
+                        "<Blob><Name>{key}</Name><Properties>\
+                         <Last-Modified>Thu, 01 Jan 2026 00:00:00 GMT</Last-Modified><Etag>1</Etag>\
+                         <Content-Length>{size}</Content-Length>\
+                         <Content-Type>application/octet-stream</Content-Type></Properties></Blob>"
+                    ),
+                });
             }
         }
     }
-    format!("<ListBucketResult><IsTruncated>false</IsTruncated>{objects}</ListBucketResult>")
+    match inner.protocol {
+        Protocol::S3 | Protocol::Google => {
+            format!("<ListBucketResult><IsTruncated>false</IsTruncated>{objects}</ListBucketResult>")
+        }
+        Protocol::Azure => {
+            format!("<EnumerationResults><Blobs>{objects}</Blobs><NextMarker/></EnumerationResults>")
+        }
+    }
 }

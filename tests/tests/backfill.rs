@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use end_to_end::backfill::{backfill, finish, simulate};
-use end_to_end::object_store::ObjectStore;
+use end_to_end::object_store::{ObjectStore, Protocol};
 use end_to_end::program::stderr;
 use end_to_end::python;
 use end_to_end::tables::{assert_equal, canonical, latest};
@@ -81,16 +81,34 @@ async fn an_object_store_is_as_good_as_a_folder() -> anyhow::Result<()> {
     finish(backfill(&here("lake/faces").display().to_string(), &here("local"), &[]))?;
     let expected = canonical(&here("local/output"))?;
 
-    let store = ObjectStore::start(here("lake")).await?;
-    let remote = |source: &str, home: &str| {
+    let store = ObjectStore::start(Protocol::S3, here("lake")).await?;
+    let remote_at = |store: &ObjectStore, source: &str, home: &str| {
         let mut command = backfill(source, &here(home), &[]);
         command.envs(store.environment());
         command
     };
+    let remote = |source: &str, home: &str| remote_at(&store, source, home);
     for (source, home) in [("s3://bucket/faces", "prefix"), ("s3://bucket/*/part-?.parquet", "pattern")] {
         let output = tokio::task::block_in_place(|| remote(source, home).output())?;
         anyhow::ensure!(output.status.success(), "{source}: {}", stderr(&output));
         assert_equal(&expected, &canonical(&here(home).join("output"))?, source);
+    }
+    for (protocol, source) in [
+        (Protocol::Google, "gs://bucket/faces"),
+        (Protocol::Azure, "az://bucket/faces/part-*.parquet"),
+        (Protocol::Azure, "abfss://bucket@test.dfs.core.windows.net/faces"),
+    ] {
+        let other = ObjectStore::start(protocol, here("lake")).await?;
+        let home = source.replace(['/', ':', '*'], "_");
+        let output = tokio::task::block_in_place(|| remote_at(&other, source, &home).output())?;
+        anyhow::ensure!(output.status.success(), "{source}: {}", stderr(&output));
+        anyhow::ensure!(other.requests() > 2, "{source} was read from elsewhere");
+        assert_equal(&expected, &canonical(&here(&home).join("output"))?, source);
+        other.refuse_after(other.requests() + 1);
+        let output = tokio::task::block_in_place(|| remote_at(&other, source, "refused").output())?;
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        assert!(stderr(&output).contains("object store does not give part-0.parquet"), "{}", stderr(&output));
+        assert!(!stderr(&output).contains("dGVz") && latest(&here("refused/output")).is_none());
     }
     let local = format!("file://{}/part-*.parquet", here("lake/faces").display());
     finish(backfill(&local, &here("file"), &[]))?;
