@@ -114,7 +114,8 @@ fn children(graph: &Graph, family: &[Convolution]) -> Option<Vec<Convolution>> {
             let mut readers = graph.node.iter().enumerate().filter(reads);
             let (child, _) = readers.next()?;
             let alone = readers.next().is_none() && !graph.gives(value);
-            let child = convolution(graph, child).filter(|_| alone)?;
+            // In a graph with a circle this would never end.
+            let child = convolution(graph, child).filter(|child| alone && child.at > parent.at)?;
             (child.alike.each_for_itself && child.channels == parent.channels).then_some(child)
         })
         .collect();

@@ -107,7 +107,9 @@ fn first_layers(graph: &Graph, picture: &str) -> Option<Vec<Layer>> {
     while rows < ROWS_A_ROW {
         let mut readers = graph.node.iter().enumerate().filter(|(_, node)| node.input.contains(&value));
         let (at, node) = readers.next()?;
-        if readers.next().is_some() || graph.gives(&value) {
+        // In a graph with a circle this would never end.
+        let onwards = layers.last().is_none_or(|before: &Layer| before.at < at);
+        if readers.next().is_some() || graph.gives(&value) || !onwards {
             return None;
         }
         let layer = layer(graph, at, &value)?;
@@ -131,7 +133,7 @@ fn layer(graph: &Graph, at: usize, value: &str) -> Option<Layer> {
     if first != value || !others.iter().all(known) || node.output.len() != 1 {
         return None;
     }
-    if ["Relu", "LeakyRelu", "PRelu", "Clip", "BatchNormalization"].iter().any(|kind| node.is(kind)) {
+    if ["Relu", "LeakyRelu", "Clip", "BatchNormalization"].iter().any(|kind| node.is(kind)) {
         return Some(Layer { at, window: None });
     }
     if !["Conv", "MaxPool"].iter().any(|kind| node.is(kind)) {

@@ -191,6 +191,26 @@ fn what_is_not_understood_is_left_alone() {
     assert_eq!(file_for_processor(Path::new("/nowhere/model.onnx"), None), None);
 }
 
+/// No such graph is sound; it must not keep the program from saying so.
+#[test]
+fn circles_end() {
+    let mut model = Model::decode(network(&[branch(0, 4, 1), branch(0, 4, 1)], 11).as_slice()).unwrap();
+    for node in &mut model.graph.as_mut().unwrap().node {
+        if node.output[0].ends_with(".0") {
+            node.output[0] = node.input[0].clone();
+        }
+    }
+    drop(for_processor(&model.encode_to_vec(), None));
+    let begins: [First; 3] = [(3, 2, 1, false, true), (3, 1, 1, false, false), (2, 2, 0, true, false)];
+    let mut model = Model::decode(first_layers(&begins, 11, None).as_slice()).unwrap();
+    for node in &mut model.graph.as_mut().unwrap().node {
+        if node.is("Relu") {
+            node.output[0] = node.input[0].clone();
+        }
+    }
+    drop(cut(&model.encode_to_vec(), &AS_THEY_ARE));
+}
+
 #[test]
 fn a_file_is_run_in_its_new_form() {
     let Some(runtime) = runtime() else { return };
