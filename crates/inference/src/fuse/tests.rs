@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::onnx::{Attribute, Constant, Graph, Model, Node, OperatorSet, Value};
 use super::*;
 use crate::session::tests::runtime;
-use crate::{InferenceConfig, Runtime, Session, TensorView};
+use crate::{Element, InferenceConfig, Provider, Runtime, Session, TensorView};
 
 /// Numbers that look like weights.
 fn noise(count: usize, seed: u64) -> Vec<f32> {
@@ -200,7 +200,10 @@ fn circles_end() {
             node.output[0] = node.input[0].clone();
         }
     }
-    drop(for_processor(&model.encode_to_vec(), None));
+    assert!(
+        for_processor(&model.encode_to_vec(), None).is_some(),
+        "the siblings and their children are joined"
+    );
     let begins: [First; 3] = [(3, 2, 1, false, true), (3, 1, 1, false, false), (2, 2, 0, true, false)];
     let mut model = Model::decode(first_layers(&begins, 11, None).as_slice()).unwrap();
     for node in &mut model.graph.as_mut().unwrap().node {
@@ -208,7 +211,7 @@ fn circles_end() {
             node.output[0] = node.input[0].clone();
         }
     }
-    drop(cut(&model.encode_to_vec(), &AS_THEY_ARE));
+    assert_eq!(cut(&model.encode_to_vec(), &AS_THEY_ARE), None);
 }
 
 #[test]
@@ -224,7 +227,19 @@ fn a_file_is_run_in_its_new_form() {
     for ((_, one), (_, other)) in answers(&session, (8, 8)).iter().zip(&answers(&plain, (8, 8))) {
         assert!(one.iter().zip(other).all(|(one, other)| (one - other).abs() < 1e-5));
     }
-    assert!(!Runtime::start(&InferenceConfig::default()).unwrap().prefers_gpu());
+    // Only those who say how numbers are made of bytes get a network that takes bytes, and only on the processor.
+    let begins: [First; 3] = [(3, 2, 1, false, true), (3, 1, 1, false, false), (2, 2, 0, true, false)];
+    std::fs::write(&path, first_layers(&begins, 11, None)).unwrap();
+    let takes = |session: &Session| session.inputs()[0].element;
+    assert_eq!(takes(&runtime.session_from_file(&path).unwrap()), Element::F32);
+    for session in runtime.sessions_for_pictures(&path, &CENTRED).unwrap() {
+        assert_eq!(takes(&session), Element::U8);
+    }
+    let providers = vec![Provider::Cuda, Provider::Cpu];
+    let gpu = Runtime::start(&InferenceConfig { providers, ..InferenceConfig::default() }).unwrap();
+    for session in gpu.sessions_for_pictures(&path, &CENTRED).unwrap() {
+        assert_eq!(takes(&session), Element::F32);
+    }
 }
 
 proptest! {
@@ -301,7 +316,7 @@ fn same_in_strips(
 ) -> Result<(), TestCaseError> {
     let stored = runtime.session_from_bytes("stored", stored).unwrap();
     let cut = runtime.session_from_bytes("cut", cut).unwrap();
-    prop_assert_eq!(cut.inputs()[0].element, crate::Element::U8);
+    prop_assert_eq!(cut.inputs()[0].element, Element::U8);
     prop_assert_eq!(&cut.inputs()[0].shape, &stored.inputs()[0].shape);
     prop_assert_eq!(stored.outputs(), cut.outputs());
     for (height, width, batch) in [(32, 64, 1), (64, 70, 2), (67, 65, 1), (95, 64, 1)] {
